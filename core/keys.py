@@ -1,0 +1,74 @@
+"""Names of all AnnData slots that this project reads or writes, each once.
+
+``docs/anndata.md`` explains them; a saved file opens in plain scanpy, squidpy and CELLxGENE.
+"""
+
+from __future__ import annotations
+
+# var
+TYPE = "type"  # 'ST' or 'SM'
+ST = "ST"
+SM = "SM"
+MZ = "mz"  # float, NaN where a metabolite has only a name
+POLARITY = "polarity"
+ADDUCT = "adduct"
+ANNOTATION = "annotation"
+GENE_IDS = "gene_ids"
+SYMBOL = "symbol"
+MORANS_I = "morans_i"
+MORANS_P = "morans_p"
+MORANS_FDR = "morans_fdr"
+SELECTED = "selected"  # bool: feature goes into the CVAE
+
+# layers
+COUNTS = "counts"  # raw counts (ST) and raw intensities (SM), float32 CSR; X holds the same
+NORMALIZED = "normalized"
+RECONSTRUCTION = "reconstruction"
+
+# obs
+SAMPLE = "sample"
+LEIDEN = "leiden"
+CONTRIBUTION = {ST: "contribution_st", SM: "contribution_sm"}
+N_PIXELS = "n_sm_pixels"  # SM pixels averaged into this spot
+MEAN_PIXEL_DISTANCE_UM = "sm_pixel_distance_um"
+
+# obsm
+SPATIAL = "spatial"  # full-resolution image pixels [x, y], y down
+SPATIAL_RAW = "spatial_raw"  # SM before alignment, as measured
+X_EMB = "X_emb"
+X_EMB_MODALITY = {ST: "X_emb_st", SM: "X_emb_sm"}
+X_UMAP = "X_umap"
+
+# uns
+UNS_SPATIAL = "spatial"  # as scanpy and squidpy read it
+UNS = "spatialmeta"
+HISTORY = "history"
+ALIGNMENT = "alignment"
+TRAINING = "training"
+REGIONS = "regions"
+TRAJECTORIES = "trajectories"
+UM_PER_PX = "um_per_px"
+UM_PER_PX_SOURCE = "um_per_px_source"
+
+
+def roi(group: str) -> str:
+    """obs column of a region group."""
+    return f"roi_{slug(group)}"
+
+
+def toi_position(name: str) -> str:
+    """obs column with the position along a trajectory, in µm."""
+    return f"toi_{slug(name)}_position_um"
+
+
+def toi_distance(name: str) -> str:
+    """obs column with the distance from a trajectory, in µm."""
+    return f"toi_{slug(name)}_distance_um"
+
+
+def slug(name: str) -> str:
+    """*name* as it may stand in an AnnData key: letters, digits, underscores; '/' would split an HDF5 path."""
+    kept = "".join(c if c.isalnum() else "_" for c in name.strip())
+    while "__" in kept:
+        kept = kept.replace("__", "_")
+    return kept.strip("_").lower() or "unnamed"
