@@ -1,0 +1,7 @@
+"""Before the model: quality metrics, normalisation per modality, spatially variable features."""
+
+from core.preprocessing.features import FeaturesConfig, select_features
+from core.preprocessing.normalisation import normalize_modalities, normalize_total
+from core.preprocessing.quality import write_quality
+
+__all__ = ["FeaturesConfig", "normalize_modalities", "normalize_total", "select_features", "write_quality"]
