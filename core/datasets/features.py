@@ -20,89 +20,13 @@ ELEMENT_MASS = {
 }
 PROTON_MASS = 1.00727646688
 
-GENES = tuple(
-    [
-        "Snap25",
-        "Mbp",
-        "Plp1",
-        "Gfap",
-        "Slc17a7",
-        "Gad1",
-        "Gad2",
-        "Th",
-        "Slc6a3",
-        "Drd1",
-        "Drd2",
-        "Penk",
-        "Tac1",
-        "Pcp4",
-        "Cck",
-        "Sst",
-        "Vip",
-        "Npy",
-        "Calb1",
-        "Calb2",
-        "Pvalb",
-        "Rora",
-        "Prox1",
-        "Wfs1",
-        "Neurod6",
-        "Camk2a",
-        "Camk2n1",
-        "Nrgn",
-        "Gng7",
-        "Ppp1r1b",
-        "Adora2a",
-        "Mobp",
-        "Mog",
-        "Mag",
-        "Cnp",
-        "Apod",
-        "Aqp4",
-        "Aldoc",
-        "Slc1a2",
-        "Slc1a3",
-        "Cx3cr1",
-        "C1qa",
-        "Csf1r",
-        "Cldn5",
-        "Flt1",
-        "Vtn",
-        "Ttr",
-        "Enpp2",
-        "Kl",
-        "Ccdc153",
-        "Foxj1",
-        "Lamp5",
-        "Rasgrf2",
-        "Cux2",
-        "Rorb",
-        "Fezf2",
-        "Foxp2",
-        "Ntng1",
-        "Tcf7l2",
-        "Agt",
-        "Hcrt",
-        "Pmch",
-        "Oxt",
-        "Avp",
-        "Sparc",
-        "Gnas",
-        "Fth1",
-        "Apoe",
-        "Ptgds",
-        "Meg3",
-        "Snhg11",
-        "Malat1",
-        "Hbb-bs",
-        "Hba-a1",
-        "mt-Nd1",
-        "mt-Co1",
-        "mt-",
-        "Cytb",
-        "mt-Atp6",
-    ]
-)
+GENE_SYMBOLS = """
+Snap25 Mbp Plp1 Gfap Slc17a7 Gad1 Gad2 Th Slc6a3 Drd1 Drd2 Penk Tac1 Pcp4 Cck Sst Vip Npy Calb1 Calb2 Pvalb
+Rora Prox1 Wfs1 Neurod6 Camk2a Camk2n1 Nrgn Gng7 Ppp1r1b Adora2a Mobp Mog Mag Cnp Apod Aqp4 Aldoc Slc1a2
+Slc1a3 Cx3cr1 C1qa Csf1r Cldn5 Flt1 Vtn Ttr Enpp2 Kl Ccdc153 Foxj1 Lamp5 Rasgrf2 Cux2 Rorb Fezf2 Foxp2 Ntng1
+Tcf7l2 Agt Hcrt Pmch Oxt Avp Sparc Gnas Fth1 Apoe Ptgds Meg3 Snhg11 Malat1 Hbb-bs Hba-a1 mt-Nd1 mt-Co1 mt-Cytb
+mt-Atp6
+"""
 
 #: name -> sum formula of the neutral molecule
 METABOLITES = {
@@ -156,7 +80,8 @@ def exact_mass(formula: str) -> float:
 
 def gene_table(n: int, rng: np.random.Generator) -> pd.DataFrame:
     """``var`` of *n* genes: known symbols first, then names as predicted genes have them."""
-    symbols = list(GENES[:n]) + [f"Gm{number}" for number in rng.permutation(40_000)[: max(0, n - len(GENES))] + 10_000]
+    known = GENE_SYMBOLS.split()[:n]
+    symbols = known + [f"Gm{number}" for number in rng.permutation(40_000)[: n - len(known)] + 10_000]
     ids = [f"ENSMUSG{number:011d}" for number in rng.permutation(90_000)[:n] + 1]
     return pd.DataFrame({keys.GENE_IDS: ids, keys.SYMBOL: symbols, keys.TYPE: keys.ST}, index=pd.Index(symbols))
 

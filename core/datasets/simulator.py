@@ -142,8 +142,8 @@ def simulate(config: SimulateConfig | None = None) -> Simulated:
 
     Each ``st`` has counts in X and ``layers['counts']`` (CSR float32), ``obsm['spatial']`` in full-resolution pixels,
     ``obs``: array_row, array_col, in_tissue, sample, domain, visible_domain (domains that ST can not see merged), and
-    the picture in ``uns['spatial'][sample]``. Each ``sm`` has intensities, ``obsm['spatial']`` the raw pixel grid [x, y],
-    ``obsm['true_st_xy']`` where the pixels truly lie, and the same obs columns.
+    the picture in ``uns['spatial'][sample]``. Each ``sm`` has intensities, ``obsm['spatial']`` the raw pixel grid
+    [x, y], ``obsm['true_st_xy']`` where the pixels truly lie, and the same obs columns.
 
     Raises
     ------
@@ -313,8 +313,9 @@ def _domain_table() -> pd.DataFrame:
 
 
 def _barcodes(n: int) -> list[str]:
-    """*n* distinct 16-letter barcodes; multiplying by an odd number permutes the numbers below 4**16."""
+    """*n* distinct 16-letter barcodes; odd factors and xor-shifts permute the numbers below 4**16."""
     number = (np.arange(1, n + 1, dtype=np.uint64) * np.uint64(2654435761)) % np.uint64(4**16)
+    number = ((number ^ (number >> np.uint64(15))) * np.uint64(2246822519)) % np.uint64(4**16)
     digits = (number[:, None] // np.uint64(4) ** np.arange(16, dtype=np.uint64)) % np.uint64(4)
     letters = np.array(list("ACGT"))[digits.astype(int)]
     return ["".join(row) + "-1" for row in letters]
