@@ -40,7 +40,7 @@ def write_quality(adata: AnnData) -> None:
     genes = (adata.var[keys.TYPE] == keys.ST).to_numpy()
     if genes.any():
         total, detected = totals_and_detected(counts[:, genes])
-        symbols = adata.var[keys.SYMBOL] if keys.SYMBOL in adata.var else adata.var_names
+        symbols = adata.var.get(keys.SYMBOL, adata.var_names)
         mito = np.flatnonzero(genes)[mitochondrial(np.asarray(symbols)[genes])]
         share = np.asarray(counts[:, mito].sum(axis=1, dtype=np.float64)).ravel()
         adata.obs[N_COUNTS], adata.obs[N_GENES] = total, detected

@@ -91,9 +91,7 @@ def _check(
 ) -> tuple[np.ndarray | sparse.csc_matrix, sparse.csr_matrix]:
     W = sparse.csr_matrix(W, dtype=np.float64)
     if X.shape[0] < 3 or W.shape != (X.shape[0], X.shape[0]):
-        raise DataError(
-            "at least 3 spots and weights of shape (n, n)", found=f"values {X.shape} and weights {W.shape}"
-        )
+        raise DataError("at least 3 spots and weights of shape (n, n)", found=f"values {X.shape} and weights {W.shape}")
     if W.nnz == 0:
         raise DataError("neighbours among the spots", found="none", mend="Raise the number of neighbours.")
     return (X.tocsc() if sparse.issparse(X) else np.asarray(X)), W

@@ -1,0 +1,61 @@
+"""Running a step: the method, then its record in the history."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from anndata import AnnData
+
+from core.context import Context
+from core.errors import ConfigError
+from core.options import check
+from core.pipeline.steps import step
+from core.provenance import content_hash, history, merge_histories, versions, write_history
+
+
+def run_step(name: str, inputs: dict[str, AnnData], config: Any = None, context: Context | None = None) -> AnnData:
+    """Run one step and append its record to ``uns['spatialmeta']['history']`` of the output.
+
+    Parameters
+    ----------
+    inputs
+        One object per name in the step's ``inputs``; they are not changed.
+    config
+        The step's Config; None for the defaults.
+    context
+        Who hears of the progress and may cancel.
+
+    Returns
+    -------
+    AnnData
+        The method's result; its history is that of all inputs and the new record: name, config, seed, inputs (content
+        hashes), versions, start (ISO 8601, UTC), duration_s.
+    """
+    chosen, context = step(name), context or Context()
+    missing = [i for i in chosen.inputs if i not in inputs]
+    unknown = sorted(set(inputs) - set(chosen.inputs))
+    if missing or unknown:
+        raise ConfigError(
+            f"inputs {', '.join(chosen.inputs)} of step {name}", found=", ".join(sorted(inputs)) or "none"
+        )
+    config = check(config) if config is not None else chosen.Config()
+    if not isinstance(config, chosen.Config):
+        raise ConfigError(f"a {chosen.Config.__name__} for step {name}", found=type(config).__name__)
+    hashes = {i: content_hash(inputs[i]) for i in chosen.inputs}
+    start, clock = datetime.now(UTC), time.perf_counter()
+    output = chosen.run(*(inputs[i] for i in chosen.inputs), config, context)
+    record = {
+        "name": name,
+        "config": dataclasses.asdict(config),
+        "seed": getattr(config, "seed", None),
+        "inputs": hashes,
+        "versions": versions(),
+        "start": start.isoformat(timespec="milliseconds"),
+        "duration_s": round(time.perf_counter() - clock, 3),
+    }
+    merge_histories(output, [inputs[i] for i in chosen.inputs])
+    write_history(output, [*history(output), record])
+    return output
