@@ -1,0 +1,391 @@
+"""What is good, doubtful or impossible about a section or a pair, each in plain sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+from core import keys
+from core.io import notes
+
+Level = Literal["blocking", "warning", "ok"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. *found* and *mend* are whole sentences; *mend* is empty where there is nothing to do."""
+
+    level: Level
+    title: str
+    found: str
+    mend: str = ""
+
+
+def check_st(adata: AnnData) -> list[Check]:
+    """The findings about an ST section: shape, counts, names, coordinates, scale and image."""
+    findings = _shape(adata, "spots", "genes")
+    findings += _values(adata, "counts")
+    findings += _whole_counts(adata)
+    findings += _empty(adata, "spots", "genes") + _names(adata, "spots", "genes") + _coordinates(adata, "spots")
+    findings += _st_notes(adata) + _scale(adata) + _images(adata)
+    return findings
+
+
+def check_sm(adata: AnnData) -> list[Check]:
+    """The findings about an SM section: shape, intensities, names, m/z, coordinates."""
+    findings = _shape(adata, "pixels", "metabolites")
+    findings += _values(adata, "intensities")
+    findings += _empty(adata, "pixels", "metabolites") + _names(adata, "pixels", "metabolites")
+    findings += _coordinates(adata, "pixels") + _mz(adata) + _sm_notes(adata)
+    return findings
+
+
+def check_pair(st: AnnData, sm: AnnData, *, aligned: bool = False) -> list[Check]:
+    """The findings about two sections together.
+
+    Before alignment the frames have nothing to do with each other, so only the sizes are compared. With *aligned* the
+    SM coordinates are full-res ST pixels, and sections that do not overlap are blocking.
+    """
+    a, b = _finite_coordinates(st), _finite_coordinates(sm)
+    if a is None or b is None:
+        return [
+            Check(
+                "blocking",
+                "Coordinates",
+                "One of the sections has no usable coordinates.",
+                "Choose files with obsm['spatial'].",
+            )
+        ]
+    findings = [_density(len(a), len(b))]
+    findings.append(_overlap(a, b) if aligned else _extents(a, b))
+    return [f for f in findings if f is not None]
+
+
+def _shape(adata: AnnData, rows: str, columns: str) -> list[Check]:
+    n, m = adata.shape
+    size = f"{n:,} {rows} × {m:,} {columns}"
+    if n == 0 or m == 0 or _stored(adata).size == 0:
+        return [Check("blocking", "Size", f"The matrix is empty ({size}).", "Choose a file that holds measurements.")]
+    if n < 2:
+        return [
+            Check(
+                "blocking",
+                "Size",
+                f"There is one of the {rows} only ({size}).",
+                "A section needs many; check the filter that was applied before.",
+            )
+        ]
+    if n < 20:
+        return [Check("warning", "Size", f"{size}: very few {rows}.", "Results will say little.")]
+    return [Check("ok", "Size", f"{size}.")]
+
+
+def _stored(adata: AnnData) -> np.ndarray:
+    if adata.X is None:
+        return np.empty(0)
+    return adata.X.data if sparse.issparse(adata.X) else np.asarray(adata.X).ravel()
+
+
+def _values(adata: AnnData, noun: str) -> list[Check]:
+    values = _stored(adata)
+    bad = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
+    negative = int(np.count_nonzero(values < 0))
+    findings = []
+    if bad:
+        findings.append(
+            Check(
+                "blocking",
+                "Missing or infinite values",
+                f"{bad:,} {noun} are NaN or infinite.",
+                "Replace them by 0 or leave those features out, and import again.",
+            )
+        )
+    if negative:
+        findings.append(
+            Check(
+                "blocking",
+                "Negative values",
+                f"{negative:,} {noun} are below zero.",
+                f"Give the raw {noun}: scaled or centred values cannot be used.",
+            )
+        )
+    if not findings and values.size:
+        findings.append(
+            Check("ok", "Values", f"All {noun} are finite and none is negative (largest {values.max():,.6g}).")
+        )
+    return findings
+
+
+def _whole_counts(adata: AnnData) -> list[Check]:
+    values = _stored(adata)
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return []
+    off = np.abs(values - np.rint(values))
+    broken = int(np.count_nonzero(off > 0))
+    if broken == 0:
+        return [Check("ok", "Counts", "All counts are whole numbers.")]
+    share = broken / values.size
+    if share < 0.01 or off.max() < 1e-3:
+        return [
+            Check(
+                "warning",
+                "Counts",
+                f"{broken:,} of {values.size:,} counts ({share:.2%}) are not whole numbers.",
+                "They are used as they are; ambient RNA correction does this.",
+            )
+        ]
+    return [
+        Check(
+            "blocking",
+            "Counts",
+            f"{share:.0%} of the counts are not whole numbers: they look normalised or log-transformed.",
+            "The model needs raw counts: put them in X or in layers['counts'].",
+        )
+    ]
+
+
+def _empty(adata: AnnData, rows: str, columns: str) -> list[Check]:
+    if adata.X is None or 0 in adata.shape:
+        return []
+    present = sparse.csr_matrix(adata.X) != 0
+    findings = []
+    for axis, noun in ((1, rows), (0, columns)):
+        empty = int(np.count_nonzero(np.asarray(present.sum(axis=axis)).ravel() == 0))
+        if empty:
+            findings.append(
+                Check(
+                    "warning",
+                    f"Empty {noun}",
+                    f"{empty:,} {noun} have no value above zero.",
+                    "They are kept; filter them if they lie outside the tissue.",
+                )
+            )
+    return findings
+
+
+def _names(adata: AnnData, rows: str, columns: str) -> list[Check]:
+    findings = []
+    for index, fact, noun in (
+        (adata.var_names, notes.RENAMED_FEATURES, columns),
+        (adata.obs_names, notes.RENAMED_OBSERVATIONS, rows),
+    ):
+        renamed, repeated = int(notes.noted(adata, fact, 0)), int(index.duplicated().sum())
+        if renamed or repeated:
+            what = "They were given suffixes (-1, -2, …)." if renamed else "They will be given suffixes."
+            findings.append(
+                Check(
+                    "warning",
+                    "Repeated names",
+                    f"{renamed or repeated:,} {noun} have a name that is already taken. {what}",
+                    "Give each its own name if you want to choose.",
+                )
+            )
+    return findings
+
+
+def _coordinates(adata: AnnData, rows: str) -> list[Check]:
+    if keys.SPATIAL not in adata.obsm:
+        return [
+            Check(
+                "blocking",
+                "Coordinates",
+                f"The {rows} have no coordinates (no obsm['spatial']).",
+                "Give a Space Ranger folder, the spatial folder beside the matrix, or an h5ad with them.",
+            )
+        ]
+    xy = np.asarray(adata.obsm[keys.SPATIAL])
+    if xy.ndim != 2 or xy.shape[1] < 2 or xy.dtype.kind not in "fiu":
+        return [
+            Check(
+                "blocking",
+                "Coordinates",
+                f"obsm['spatial'] has the shape {xy.shape} and type {xy.dtype}.",
+                "It needs two number columns, x and y.",
+            )
+        ]
+    xy = xy[:, :2].astype(np.float64)
+    missing = int(np.count_nonzero(~np.isfinite(xy).all(axis=1)))
+    if missing:
+        return [
+            Check(
+                "blocking",
+                "Coordinates",
+                f"{missing:,} {rows} have missing coordinates.",
+                f"Remove those {rows} or give their positions.",
+            )
+        ]
+    if len(xy) > 1 and np.any(np.ptp(xy, axis=0) == 0):
+        return [
+            Check(
+                "blocking",
+                "Coordinates",
+                f"All {rows} have the same x or the same y.",
+                "Check which columns hold the positions.",
+            )
+        ]
+    shared = len(xy) - len(np.unique(xy, axis=0))
+    if shared:
+        return [
+            Check(
+                "warning",
+                "Coordinates",
+                f"{shared:,} {rows} lie exactly on another one.",
+                "Two sections in one file? Import them as two samples.",
+            )
+        ]
+    if len(xy) == 0:
+        return []
+    (x0, y0), (x1, y1) = xy.min(axis=0), xy.max(axis=0)
+    return [Check("ok", "Coordinates", f"x {x0:,.6g} to {x1:,.6g}, y {y0:,.6g} to {y1:,.6g}.")]
+
+
+def _mz(adata: AnnData) -> list[Check]:
+    if keys.MZ not in adata.var:
+        return [Check("warning", "m/z", "No feature has an m/z.", "Names are used; matching by mass is not possible.")]
+    mz = adata.var[keys.MZ].to_numpy(dtype=np.float64)
+    known = np.isfinite(mz)
+    if not known.any():
+        return [Check("warning", "m/z", "No feature has an m/z.", "Names are used; matching by mass is not possible.")]
+    if np.any(mz[known] <= 0):
+        return [
+            Check(
+                "blocking",
+                "m/z",
+                f"{int(np.count_nonzero(mz[known] <= 0)):,} m/z are zero or negative.",
+                "Check which column holds them.",
+            )
+        ]
+    text = f"{int(known.sum()):,} of {mz.size:,} features have an m/z ({mz[known].min():.4f} to {mz[known].max():.4f})."
+    return [Check("ok", "m/z", text)]
+
+
+def _st_notes(adata: AnnData) -> list[Check]:
+    findings = []
+    source = notes.noted(adata, notes.COUNTS_FROM)
+    if source:
+        findings.append(
+            Check(
+                "warning",
+                "Counts",
+                f"X is normalised; the counts were taken from {source}.",
+                "Nothing to do if those are the raw counts.",
+            )
+        )
+    outside = int(notes.noted(adata, notes.OUTSIDE_TISSUE, 0))
+    if outside:
+        findings.append(Check("ok", "Tissue", f"{outside:,} spots outside the tissue were left out."))
+    elif "in_tissue" in adata.obs and not adata.obs["in_tissue"].astype(str).isin(["1", "True", "1.0"]).all():
+        findings.append(
+            Check(
+                "warning",
+                "Tissue",
+                "Some spots are marked as outside the tissue (obs['in_tissue']).",
+                "They are kept; filter them if they are background.",
+            )
+        )
+    other = int(notes.noted(adata, notes.OTHER_FEATURES, 0))
+    if other:
+        findings.append(Check("warning", "Features", f"{other:,} features that are not genes were left out."))
+    return findings
+
+
+def _scale(adata: AnnData) -> list[Check]:
+    ours = adata.uns.get(keys.UNS, {})
+    if keys.UM_PER_PX not in ours:
+        return []
+    value, source = float(ours[keys.UM_PER_PX]), str(ours.get(keys.UM_PER_PX_SOURCE, ""))
+    return [Check("ok", "Scale", f"{value:.4g} µm per full-resolution pixel ({source}).")]
+
+
+def _images(adata: AnnData) -> list[Check]:
+    images = {
+        name: image
+        for sample in adata.uns.get(keys.UNS_SPATIAL, {}).values()
+        for name, image in sample.get("images", {}).items()
+    }
+    if not images:
+        return [
+            Check(
+                "warning",
+                "Histology",
+                "There is no histology image.",
+                "Alignment works without; give an image to see it under the spots.",
+            )
+        ]
+    sizes = ", ".join(f"{name} {i.shape[1]:,} × {i.shape[0]:,} px" for name, i in images.items())
+    return [Check("ok", "Histology", f"{sizes}.")]
+
+
+def _sm_notes(adata: AnnData) -> list[Check]:
+    findings = []
+    if notes.noted(adata, notes.CENTROIDED):
+        findings.append(
+            Check(
+                "warning",
+                "Profile spectra",
+                "The spectra are profiles; peaks were picked at import.",
+                "For full control pick peaks in your own software and export centroided imzML.",
+            )
+        )
+    rare = int(notes.noted(adata, notes.RARE_PEAKS, 0))
+    if rare:
+        findings.append(
+            Check("warning", "Rare peaks", f"{rare:,} m/z found in fewer than 1 % of the pixels were left out.")
+        )
+    return findings
+
+
+def _finite_coordinates(adata: AnnData) -> np.ndarray | None:
+    if keys.SPATIAL not in adata.obsm:
+        return None
+    xy = np.asarray(adata.obsm[keys.SPATIAL])
+    if xy.ndim != 2 or xy.shape[1] < 2 or xy.dtype.kind not in "fiu":
+        return None
+    xy = xy[np.isfinite(xy[:, :2]).all(axis=1), :2].astype(np.float64)
+    return xy if len(xy) > 1 else None
+
+
+def _density(spots: int, pixels: int) -> Check:
+    ratio = pixels / spots
+    text = f"{pixels:,} SM pixels on {spots:,} ST spots ({ratio:.2g} to 1)."
+    if 0.2 <= ratio <= 200:
+        return Check("ok", "Density", text)
+    return Check("warning", "Density", text, "Check that both files show the same section.")
+
+
+def _extents(st: np.ndarray, sm: np.ndarray) -> Check:
+    """Compare the shapes of the bounding boxes, long side by short side, which no rotation by 90° changes."""
+    shapes = []
+    for xy in (st, sm):
+        short, long = np.sort(np.ptp(xy, axis=0))
+        shapes.append(long / short if short > 0 else np.inf)
+    factor = max(shapes) / min(shapes)
+    text = f"Long side by short side: ST {shapes[0]:.2f}, SM {shapes[1]:.2f}."
+    if factor <= 2:
+        return Check("ok", "Extent", text)
+    return Check("warning", "Extent", text, "Shapes differ much; check that both files show the same section.")
+
+
+def _overlap(st: np.ndarray, sm: np.ndarray) -> Check:
+    low, high = np.maximum(st.min(0), sm.min(0)), np.minimum(st.max(0), sm.max(0))
+    inside = np.all((st >= low) & (st <= high), axis=1) if np.all(high > low) else np.zeros(len(st), dtype=bool)
+    share = float(inside.mean())
+    if share == 0:
+        return Check(
+            "blocking",
+            "Overlap",
+            "The aligned sections do not overlap.",
+            "Align again, with a start position if needed.",
+        )
+    text = f"{share:.0%} of the ST spots lie within the extent of the SM section."
+    return Check(
+        "ok" if share >= 0.5 else "warning",
+        "Overlap",
+        text,
+        "" if share >= 0.5 else "Check the alignment; spots without SM are left out.",
+    )

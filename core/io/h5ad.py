@@ -1,0 +1,178 @@
+"""AnnData files, walked before they are opened, and brought into the shape the steps expect."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from core import keys
+from core.errors import DataError, FormatError
+from core.io.notes import COUNTS_FROM, RENAMED_FEATURES, RENAMED_OBSERVATIONS, note
+from core.io.untrusted import check_hdf5
+
+#: columns in which tools keep gene symbols beside Ensembl ids as names
+SYMBOL_COLUMNS = (
+    "symbol",
+    "gene_symbol",
+    "gene_symbols",
+    "gene_name",
+    "gene_names",
+    "feature_name",
+    "gene_short_name",
+    "SYMBOL",
+    "name",
+)
+MZ_COLUMNS = ("mz", "m/z", "mz_value", "raw_mz", "observed_mz", "mass")
+ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
+MZ_NAME = re.compile(r"(?:m/?z)?[\s_:=-]*(\d+(?:\.\d+)?)", re.IGNORECASE)
+
+
+def read_h5ad(path: str | Path) -> AnnData:
+    """Read an h5ad file after walking it (:func:`core.io.untrusted.check_hdf5`); nothing in it is changed.
+
+    Raises
+    ------
+    UntrustedFileError, FormatError
+        The walk refuses it, or anndata cannot read it.
+    """
+    path = Path(path)
+    check_hdf5(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # repeated names and old encodings: the checks say what matters
+            adata = anndata.read_h5ad(path)
+            for matrix in _sparse_parts(adata):
+                matrix.check_format(full_check=True)  # a wrong index would make scipy read foreign memory
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise FormatError(
+            "an AnnData file (.h5ad)",
+            found=f"{path.name} that anndata cannot read ({reason})",
+            mend="Write it again with adata.write_h5ad of a current anndata.",
+        ) from error
+    return adata
+
+
+def _sparse_parts(adata: AnnData) -> list[sparse.csr_matrix]:
+    parts = [
+        adata.X,
+        *adata.layers.values(),
+        *adata.obsm.values(),
+        *adata.varm.values(),
+        *adata.obsp.values(),
+        *adata.varp.values(),
+    ]
+    if adata.raw is not None:
+        parts.append(adata.raw.X)
+    return [p for p in parts if sparse.issparse(p) and p.format in ("csr", "csc")]
+
+
+def as_csr(matrix: object) -> sparse.csr_matrix:
+    """*matrix* (dense or sparse, n x m) as CSR float32 without stored zeros."""
+    if matrix is None:
+        raise DataError("a matrix of values", found="a file without X", mend="Save the counts in X.")
+    if not np.issubdtype(getattr(matrix, "dtype", np.dtype(object)), np.number) and matrix.dtype != bool:
+        raise DataError("numbers in X", found=f"values of type {matrix.dtype}")
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite, which the checks report
+        csr = sparse.csr_matrix(matrix).astype(np.float32)
+    csr.eliminate_zeros()
+    csr.sort_indices()
+    return csr
+
+
+def make_names_unique(adata: AnnData) -> None:
+    """Give repeated feature and observation names a suffix, in place, and note how many there were."""
+    names = {"var_names": RENAMED_FEATURES, "obs_names": RENAMED_OBSERVATIONS}
+    for axis, fact in names.items():
+        index = getattr(adata, axis).astype(str)
+        repeated = int(index.duplicated().sum())
+        if repeated:
+            index = anndata.utils.make_index_unique(pd.Index(index))
+            note(adata, **{fact: repeated})
+        setattr(adata, axis, index)
+
+
+def adopt_st(adata: AnnData) -> AnnData:
+    """Bring an ST object into shape: symbols as names, raw counts in X (CSR float32), unique names."""
+    adata = _with_counts(adata)
+    adata.X = as_csr(adata.X)
+    names = adata.var_names.astype(str)
+    if len(names) and np.mean([bool(ENSEMBL.match(name)) for name in names]) > 0.5:
+        column = next((c for c in SYMBOL_COLUMNS if c in adata.var), None)
+        if column is not None:
+            symbols = adata.var[column].astype(object).where(adata.var[column].notna(), names).astype(str)
+            adata.var[keys.GENE_IDS] = np.asarray(names, dtype=object)
+            adata.var_names = pd.Index(np.where(symbols == "", names, symbols))
+    adata.var[keys.TYPE] = keys.ST
+    make_names_unique(adata)
+    return adata
+
+
+def _with_counts(adata: AnnData) -> AnnData:
+    """X holds raw counts. Where it does not, take them from ``layers['counts']`` or ``raw``, if those are counts."""
+    if adata.X is not None and is_counts(adata.X):
+        return adata
+    if keys.COUNTS in adata.layers and is_counts(adata.layers[keys.COUNTS]):
+        adata.X = adata.layers[keys.COUNTS].copy()
+        note(adata, **{COUNTS_FROM: "layers['counts']"})
+    elif adata.raw is not None and is_counts(adata.raw.X):
+        adata = adata.raw.to_adata()
+        note(adata, **{COUNTS_FROM: "raw"})
+    return adata
+
+
+def is_counts(matrix: object) -> bool:
+    """Whether all values are whole numbers (negative, NaN and infinite ones are for the checks to report)."""
+    values = matrix.data if sparse.issparse(matrix) else np.asarray(matrix).ravel()
+    if values.dtype.kind in "iub":
+        return True
+    finite = values[np.isfinite(values)]
+    return bool(np.all(finite == np.rint(finite)))
+
+
+def adopt_sm(adata: AnnData, spatial_key: str | None = None) -> AnnData:
+    """Bring an SM object into shape: intensities as CSR float32, ``var['mz']`` as float, unique names; *spatial_key*
+    names the obsm entry to be used as ``obsm['spatial']``; the one before stays as ``obsm['spatial_file']``."""
+    adata.X = as_csr(adata.X)
+    adata.var[keys.MZ] = _mz(adata)
+    adata.var[keys.TYPE] = keys.SM
+    if keys.POLARITY in adata.var:
+        adata.var[keys.POLARITY] = adata.var[keys.POLARITY].astype(str)
+    make_names_unique(adata)
+    if spatial_key is not None and spatial_key != keys.SPATIAL:
+        if spatial_key not in adata.obsm:
+            raise DataError(
+                f"coordinates in obsm[{spatial_key!r}]",
+                found=f"obsm with {_listed(adata.obsm)}",
+                mend="Choose one of those.",
+            )
+        if keys.SPATIAL in adata.obsm:
+            adata.obsm["spatial_file"] = adata.obsm[keys.SPATIAL]
+        adata.obsm[keys.SPATIAL] = np.asarray(adata.obsm[spatial_key], dtype=np.float64)
+    return adata
+
+
+def _listed(mapping: object) -> str:
+    return ", ".join(repr(k) for k in mapping) or "no entries"
+
+
+def _mz(adata: AnnData) -> np.ndarray:
+    column = next((c for c in MZ_COLUMNS if c in adata.var), None)
+    if column is not None:
+        values = pd.to_numeric(adata.var[column].astype(object), errors="coerce").to_numpy(dtype=np.float64)
+        if np.isfinite(values).any() or column == keys.MZ:
+            return values
+    return np.array([mz_of(name) for name in adata.var_names])
+
+
+def mz_of(name: object) -> float:
+    """The m/z that a feature's name says ('426.9289', 'mz-426.93', 'm/z 426.93'), NaN where it is another name."""
+    match = MZ_NAME.fullmatch(str(name).strip())
+    return float(match.group(1)) if match else float("nan")
