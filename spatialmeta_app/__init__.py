@@ -43,7 +43,8 @@ def create_app(settings: Settings) -> dash.Dash:
     from spatialmeta_app.components import alerts, shell
 
     server = Flask("spatialmeta_app")
-    api.register(server, settings)
+    if hasattr(api, "register"):
+        api.register(server, settings)
     server.register_blueprint(vendor.blueprint)
     app = dash.Dash(
         __name__,
@@ -75,7 +76,7 @@ def _register_pages() -> None:
 
     for info in pkgutil.iter_modules(pages.__path__, "spatialmeta_app.pages."):
         module = importlib.import_module(info.name)
-        if info.name in dash.page_registry:
+        if info.name in dash.page_registry:  # modules with a leading underscore hold callbacks only
             dash.page_registry[info.name]["layout"] = module.layout
 
 

@@ -1,0 +1,156 @@
+// Geometry and drawing of the Align page: affine matrices, the two canvases, colours. No state, no requests.
+// A matrix is [a, b, c, d, e, f] as the canvas has it: x' = a x + c y + e, y' = b x + d y + f.
+(() => {
+  "use strict";
+  const RAD = Math.PI / 180;
+
+  const multiply = (m, n) => [
+    m[0] * n[0] + m[2] * n[1], m[1] * n[0] + m[3] * n[1],
+    m[0] * n[2] + m[2] * n[3], m[1] * n[2] + m[3] * n[3],
+    m[0] * n[4] + m[2] * n[5] + m[4], m[1] * n[4] + m[3] * n[5] + m[5],
+  ];
+
+  const apply = (m, x, y) => [m[0] * x + m[2] * y + m[4], m[1] * x + m[3] * y + m[5]];
+
+  const invert = (m) => {
+    const det = m[0] * m[3] - m[1] * m[2];
+    return [
+      m[3] / det, -m[1] / det, -m[2] / det, m[0] / det,
+      (m[2] * m[5] - m[3] * m[4]) / det, (m[1] * m[4] - m[0] * m[5]) / det,
+    ];
+  };
+
+  function bounds(xy) {
+    let [x0, y0, x1, y1] = [Infinity, Infinity, -Infinity, -Infinity];
+    for (let i = 0; i < xy.length; i += 2) {
+      if (xy[i] < x0) x0 = xy[i];
+      if (xy[i] > x1) x1 = xy[i];
+      if (xy[i + 1] < y0) y0 = xy[i + 1];
+      if (xy[i + 1] > y1) y1 = xy[i + 1];
+    }
+    return { x0, y0, x1, y1, width: x1 - x0, height: y1 - y0 };
+  }
+
+  const VIRIDIS = [
+    [68, 1, 84], [71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141],
+    [39, 173, 129], [92, 200, 99], [170, 220, 50], [253, 231, 37],
+  ];
+
+  function viridis(t) {
+    const p = Math.max(0, Math.min(1, t)) * (VIRIDIS.length - 1);
+    const i = Math.min(Math.floor(p), VIRIDIS.length - 2);
+    const mix = VIRIDIS[i].map((c, k) => Math.round(c + (VIRIDIS[i + 1][k] - c) * (p - i)));
+    return `rgb(${mix[0]},${mix[1]},${mix[2]})`;
+  }
+
+  const STEPS = 64; // colours told apart; spots of one colour are filled together
+  const RAMP = Array.from({ length: STEPS }, (_, i) => viridis(i / (STEPS - 1)));
+
+  // values -> for each colour the indices that have it; `range` is the 2nd to 98th percentile
+  function buckets(values) {
+    const finite = Float32Array.from(values.filter(Number.isFinite)).sort();
+    const at = (q) => finite[Math.min(finite.length - 1, Math.floor(q * finite.length))];
+    let [low, high] = finite.length ? [at(0.02), at(0.98)] : [0, 1];
+    if (high <= low) [low, high] = [finite[0] ?? 0, finite[finite.length - 1] ?? 1];
+    if (high <= low) high = low + 1;
+    const groups = Array.from({ length: STEPS }, () => []);
+    values.forEach((v, i) => {
+      if (!Number.isFinite(v)) return;
+      const t = Math.max(0, Math.min(1, (v - low) / (high - low)));
+      groups[Math.min(STEPS - 1, Math.floor(t * STEPS))].push(i);
+    });
+    return { range: [low, high], groups: groups.map((index, i) => ({ color: RAMP[i], index })) };
+  }
+
+  // The SM pixels once as a picture in their own frame: one drawImage then follows any affine at any number of pixels.
+  function raster(xy, groups, pitch) {
+    const box = bounds(xy);
+    const scale = Math.min(1600 / (Math.max(box.width, box.height) + pitch), 8 / pitch);
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.ceil((box.width + pitch) * scale));
+    canvas.height = Math.max(1, Math.ceil((box.height + pitch) * scale));
+    const context = canvas.getContext("2d");
+    const side = Math.max(1, pitch * scale);
+    for (const { color, index } of groups) {
+      context.fillStyle = color;
+      for (const i of index) {
+        context.fillRect((xy[2 * i] - box.x0) * scale, (xy[2 * i + 1] - box.y0) * scale, side, side);
+      }
+    }
+    return { canvas, toRaw: [1 / scale, 0, 0, 1 / scale, box.x0 - pitch / 2, box.y0 - pitch / 2] };
+  }
+
+  function fitCanvas(canvas) {
+    const ratio = window.devicePixelRatio || 1;
+    const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, width, height);
+    return { context, screen: [ratio, 0, 0, ratio, 0, 0] };
+  }
+
+  // Histology and ST spots. `view` maps full-resolution pixels to CSS pixels.
+  function drawBase(canvas, view, scene, shown) {
+    const { context, screen } = fitCanvas(canvas);
+    const matrix = multiply(screen, view);
+    if (scene.picture && shown.histology > 0) {
+      context.setTransform(...matrix);
+      context.globalAlpha = shown.histology;
+      context.drawImage(scene.picture, 0, 0, scene.image.width, scene.image.height);
+    }
+    if (!scene.st || shown.spots <= 0) return;
+    context.setTransform(...screen);
+    context.globalAlpha = shown.spots;
+    context.fillStyle = shown.spotColor;
+    const radius = Math.max(1, (scene.spot_px / 2) * view[0]);
+    context.beginPath();
+    for (let i = 0; i < scene.st.length; i += 2) {
+      const [x, y] = apply(view, scene.st[i], scene.st[i + 1]);
+      context.moveTo(x + radius, y);
+      context.arc(x, y, radius, 0, 2 * Math.PI);
+    }
+    context.fill();
+  }
+
+  // SM through an affine: the picture made by raster().
+  function drawRaster(canvas, view, matrix, picture) {
+    const { context, screen } = fitCanvas(canvas);
+    context.setTransform(...multiply(multiply(screen, view), multiply(matrix, picture.toRaw)));
+    context.imageSmoothingEnabled = false;
+    context.drawImage(picture.canvas, 0, 0);
+  }
+
+  // SM at given places (a running job, a non-rigid result): a square each.
+  function drawPoints(canvas, view, xy, groups, side) {
+    const { context, screen } = fitCanvas(canvas);
+    context.setTransform(...screen);
+    const size = Math.max(1.5, side * view[0]);
+    for (const { color, index } of groups) {
+      context.fillStyle = color;
+      for (const i of index) {
+        const [x, y] = apply(view, xy[2 * i], xy[2 * i + 1]);
+        context.fillRect(x - size / 2, y - size / 2, size, size);
+      }
+    }
+  }
+
+  // The view that shows a box with a margin in a window of the given size.
+  function fitView(box, width, height) {
+    const scale = 0.92 * Math.min(width / Math.max(box.width, 1e-9), height / Math.max(box.height, 1e-9));
+    return [scale, 0, 0, scale, width / 2 - scale * (box.x0 + box.width / 2), height / 2 - scale * (box.y0 + box.height / 2)];
+  }
+
+  // A round length (1, 2 or 5 times a power of ten µm) that takes at most `room` CSS pixels.
+  function scaleBar(umPerCssPx, room) {
+    const most = umPerCssPx * room;
+    const power = 10 ** Math.floor(Math.log10(most));
+    const um = [5, 2, 1].map((k) => k * power).find((length) => length <= most);
+    return { width: um / umPerCssPx, text: um >= 1000 ? `${um / 1000} mm` : `${um} µm` };
+  }
+
+  window.spatialmeta = window.spatialmeta || {};
+  window.spatialmeta.draw = {
+    RAD, multiply, apply, invert, bounds, buckets, raster, drawBase, drawRaster, drawPoints, fitView, scaleBar, viridis,
+  };
+})();
