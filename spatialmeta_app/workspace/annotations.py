@@ -1,0 +1,190 @@
+"""Regions and trajectories of a sample: append-only revisions with unlimited undo.
+
+Every commit, undo and redo adds one row. A row says which commit's document holds (``content``), which commit an undo
+leads to (``parent``) and which row a redo would bring back (``redo``); nothing is ever rewritten, so people who undo at
+the same time can not lose anything.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import DataError
+from spatialmeta_app.workspace.database import Database
+from spatialmeta_app.workspace.errors import ConflictError, NotFoundError
+from spatialmeta_app.workspace.projects import Workspace
+from spatialmeta_app.workspace.records import Sample, key
+
+LARGEST_DOCUMENT = 32 << 20  # bytes of JSON
+GEOMETRIES = {"region": "Polygon", "trajectory": "LineString"}
+
+
+def empty_document() -> dict[str, Any]:
+    """The document before anything was drawn."""
+    return {"type": "FeatureCollection", "features": []}
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A state of a sample's annotations; number 0 is the empty document that every sample starts with."""
+
+    number: int = 0
+    document: dict[str, Any] = field(default_factory=empty_document)
+    user: str = ""
+    created: float = 0.0
+    can_undo: bool = False
+    can_redo: bool = False
+
+
+class Annotations:
+    """The annotations of all samples."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.database: Database = workspace.database
+
+    def head(self, sample: str | Sample) -> Revision:
+        """The newest revision."""
+        self.workspace.sample(sample)
+        with self.database.connect() as db:
+            db.execute("BEGIN")
+            return _revision(db, _head(db, key(sample)))
+
+    def history(self, sample: str | Sample) -> list[dict[str, Any]]:
+        """``{number, user, created, kind}`` of every revision, newest first; kind is commit, undo or redo."""
+        rows = self.database.rows(
+            "SELECT number, user, created, document IS NOT NULL AS fresh, redo FROM annotations WHERE sample = ?"
+            " ORDER BY number DESC",
+            (key(sample),),
+        )
+        kinds = [("commit" if r["fresh"] else "undo" if r["redo"] == r["number"] - 1 else "redo") for r in rows]
+        return [
+            {"number": r["number"], "user": r["user"], "created": r["created"], "kind": kind}
+            for r, kind in zip(rows, kinds, strict=True)
+        ]
+
+    def commit(self, sample: str | Sample, document: dict[str, Any], *, base: int, user: str) -> Revision:
+        """Save *document*, which was made from revision *base*; on disk when this returns.
+
+        Raises
+        ------
+        ConflictError
+            Somebody saved since; ``current`` is the head Revision.
+        DataError
+            The document is not a FeatureCollection of regions and trajectories.
+        """
+        text = _checked(document)
+        self._check_writable(sample)
+        with self.database.write() as db:
+            head = _head(db, key(sample))
+            number = head["number"] if head else 0
+            if base != number:
+                raise ConflictError(
+                    f"annotations made from revision {number}",
+                    found=f"revision {base}",
+                    mend="Somebody saved since; look at the newest revision and draw again.",
+                    current=_revision(db, head),
+                )
+            row = (number + 1, number + 1, head["content"] if head else 0, None, text)
+            return _revision(db, _append(db, key(sample), row, user))
+
+    def undo(self, sample: str | Sample, user: str) -> Revision:
+        """Go back to the document before the last commit; nothing happens where there is none."""
+        self._check_writable(sample)
+        with self.database.write() as db:
+            head = _head(db, key(sample))
+            if head is None or head["content"] == 0:
+                return _revision(db, head)
+            back = _row(db, key(sample), head["parent"])
+            parent = back["parent"] if back else 0
+            row = (head["number"] + 1, head["parent"], parent, head["number"], None)
+            return _revision(db, _append(db, key(sample), row, user))
+
+    def redo(self, sample: str | Sample, user: str) -> Revision:
+        """Take the last undo back; nothing happens where there is none."""
+        self._check_writable(sample)
+        with self.database.write() as db:
+            head = _head(db, key(sample))
+            if head is None or head["redo"] is None:
+                return _revision(db, head)
+            undone = _row(db, key(sample), head["redo"])
+            row = (head["number"] + 1, undone["content"], undone["parent"], undone["redo"], None)
+            return _revision(db, _append(db, key(sample), row, user))
+
+    def _check_writable(self, sample: str | Sample) -> None:
+        self.workspace.require_writable(self.workspace.sample(sample).project)
+
+
+def _head(db: sqlite3.Connection, sample: str) -> sqlite3.Row | None:
+    return db.execute("SELECT * FROM annotations WHERE sample = ? ORDER BY number DESC LIMIT 1", (sample,)).fetchone()
+
+
+def _row(db: sqlite3.Connection, sample: str, number: int) -> sqlite3.Row | None:
+    return db.execute("SELECT * FROM annotations WHERE sample = ? AND number = ?", (sample, number)).fetchone()
+
+
+def _append(db: sqlite3.Connection, sample: str, row: tuple, user: str) -> sqlite3.Row:
+    if db.execute("SELECT 1 FROM samples WHERE id = ?", (sample,)).fetchone() is None:
+        raise NotFoundError("a sample", found="none with this address", mend="It was deleted.")
+    db.execute("INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (sample, *row, user, time.time()))
+    return _row(db, sample, row[0])
+
+
+def _revision(db: sqlite3.Connection, row: sqlite3.Row | None) -> Revision:
+    if row is None:
+        return Revision()
+    content = _row(db, row["sample"], row["content"])
+    document = json.loads(content["document"]) if content else empty_document()
+    return Revision(row["number"], document, row["user"], row["created"], row["content"] != 0, row["redo"] is not None)
+
+
+def _checked(document: dict[str, Any]) -> str:
+    """The document as JSON text; DataError where it is not what ``docs/architecture.md`` describes."""
+    if not isinstance(document, dict) or document.get("type") != "FeatureCollection":
+        raise DataError("a GeoJSON FeatureCollection", found=type(document).__name__)
+    features = document.get("features")
+    if not isinstance(features, list):
+        raise DataError("a list of features", found=type(features).__name__)
+    ids = [_check_feature(feature) for feature in features]
+    if len(set(ids)) != len(ids):
+        raise DataError("features with different ids", found="the same id twice")
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    if len(text) > LARGEST_DOCUMENT:
+        raise DataError("annotations of at most 32 MiB", found=f"{len(text)} bytes", mend="Draw with fewer points.")
+    return text
+
+
+def _check_feature(feature: Any) -> str:
+    properties = feature.get("properties") if isinstance(feature, dict) else None
+    if not isinstance(properties, dict) or not isinstance(feature.get("id"), str):
+        raise DataError("features with an id and properties", found=repr(feature)[:80])
+    kind, name, geometry = properties.get("kind"), properties.get("name"), feature.get("geometry")
+    if kind not in GEOMETRIES:
+        raise DataError("features of kind region or trajectory", found=repr(kind))
+    if not isinstance(name, str) or not name.strip():
+        raise DataError(f"a name for every {kind}", found=repr(name))
+    if not isinstance(geometry, dict) or geometry.get("type") != GEOMETRIES[kind]:
+        raise DataError(f"a {GEOMETRIES[kind]} for the {kind} '{name}'", found=repr(geometry)[:80])
+    rings = geometry.get("coordinates")
+    rings = rings if kind == "region" else [rings]
+    least = 4 if kind == "region" else 2
+    if not isinstance(rings, list) or not rings or not all(_is_line(ring, least) for ring in rings):
+        raise DataError(f"at least {least} points [x, y] in '{name}'", found="fewer, or no numbers")
+    return feature["id"]
+
+
+def _is_line(points: Any, least: int) -> bool:
+    return isinstance(points, list) and len(points) >= least and all(_is_point(p) for p in points)
+
+
+def _is_point(point: Any) -> bool:
+    return (
+        isinstance(point, list)
+        and len(point) == 2
+        and all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in point)
+    )
