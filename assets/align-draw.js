@@ -149,8 +149,8 @@
     return { width: um / umPerCssPx, text: um >= 1000 ? `${um / 1000} mm` : `${um} µm` };
   }
 
-  window.spatialmeta = window.spatialmeta || {};
-  window.spatialmeta.draw = {
+  window.SpatialMeta = window.SpatialMeta || {};
+  window.SpatialMeta.draw = {
     RAD, multiply, apply, invert, bounds, buckets, raster, drawBase, drawRaster, drawPoints, fitView, scaleBar, viridis,
   };
 })();

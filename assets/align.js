@@ -2,7 +2,7 @@
 // hears of them only through the store `align-manual`. While an alignment runs, its preview is fetched and drawn.
 (() => {
   "use strict";
-  const draw = window.spatialmeta.draw;
+  const draw = window.SpatialMeta.draw;
   const STAGE = "align-stage";
   const IDENTITY = { flip: false, quarter_turns: 0, angle: 0, scale_x: 1, scale_y: 1, shift_x: 0, shift_y: 0 };
   const POLL_MS = 250;
@@ -338,7 +338,7 @@
     s.stage.dataset.previews = Number(s.stage.dataset.previews || 0) + 1;
   }
 
-  window.spatialmeta.align = {
+  window.SpatialMeta.align = {
     manualMatrix,
     state: () => ({ params: { ...s.params }, mode: s.mode, frames: s.frames, view: s.view, tool: s.tool }),
     xy: (index) => {

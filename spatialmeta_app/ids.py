@@ -51,3 +51,99 @@ class Jobs:
     TABLE = "jobs-table"
     LOG = "jobs-log"
     CHOSEN = "jobs-chosen"
+
+
+class Steps:
+    """The one mechanism of all step pages; *step* is the name of the step, which is also the name of its form.
+
+    Pattern ids ``{"part": ..., "form": step}``, so that ``MATCH`` joins them with the fields of ``components.form``.
+    """
+
+    RUN = "run"
+    JOB = "job"  # dcc.Store: the newest job of this step as JSON, or None
+    PANEL = "panel"  # progress of the job
+    BAR = "bar"
+    MESSAGE = "message"
+    CANCEL = "cancel"
+    ERROR = "error"
+    COMMAND = "command"
+    VERSION = "version"  # dcc.Store {result, stale}: changes when there is another result to show
+    TOUCHED = "touched"  # dcc.Store, counts up when this page submitted or chose something
+    NOTICE = "notice"
+    RUNS = "runs"
+    CHOOSE = "choose"  # {"part": "choose", "form": step, "result": id}
+    CURVES = "curves"
+    GIVEN = "given"  # dcc.Store {option: value}: settings that have their own controls on the page
+
+    @staticmethod
+    def of(part: str, step: object) -> dict[str, object]:
+        """The id of *part* for *step*; ``MATCH`` and ``ALL`` may stand for the step."""
+        return {"part": part, "form": step}
+
+
+class Align:
+    """`/p/<project>/<sample>/align`; the script is assets/align.js."""
+
+    STAGE = "align-stage"
+    SCENE = "align-scene"  # dcc.Store, from services.align.scene
+    READY = "align-ready"  # dcc.Store {key, pixels, spots}: set when the arrays have arrived
+    MANUAL = "align-manual"  # dcc.Store: the manual values as AlignConfig names them
+    COLOR = "align-color"
+    FEATURE = "align-feature"
+    COLORED = "align-colored"  # dcc.Store: what align.js colours by
+    FRAME = "align-frame"
+    USE = "align-use"
+    SAVE = "align-save"
+    LEGEND = "align-legend"
+    TURNS = "align-turns"
+    QUALITY = "align-quality"
+
+
+class Reassign:
+    """`/p/<project>/<sample>/reassign`"""
+
+    MAP = "reassign-map"
+    DISTANCES = "reassign-distances"
+    COVERAGE = "reassign-coverage"
+    SPOT = "reassign-spot"
+    NUMBER = "reassign-number"
+
+
+class Features:
+    """`/p/<project>/<sample>/features`"""
+
+    MAP = "features-map"
+    MAP_BY = "features-map-by"
+    MORAN = "features-moran"
+    QC = "features-qc"
+    KIND = "features-kind"
+    SEARCH = "features-search"
+    SORT = "features-sort"  # pattern {"features-sort": column}
+    ORDER = "features-order"  # dcc.Store {by, descending}
+    PAGE = "features-page"
+    TABLE = "features-table"
+    MARK = "features-mark"  # pattern {"features-mark": "pin" | "drop" | "show", "name": feature}
+    SHOWN = "features-shown"  # dcc.Store: name of the feature on the map
+
+
+class Integrate:
+    """`/p/<project>/<sample>/integrate`"""
+
+    PRESET = "integrate-preset"
+    SUMMARY = "integrate-summary"
+    CLUSTERS = "integrate-clusters"
+    UMAP = "integrate-umap"
+
+
+class Export:
+    """`/p/<project>/<sample>/export`"""
+
+    CONTENTS = "export-contents"
+    PARTS = "export-parts"
+    WRITE = "export-write"
+    JOB = "export-job"
+    FILES = "export-files"
+    GET = "export-get"  # pattern {"export-get": kind}
+    DOWNLOAD = "export-download"
+    SCRIPT = "export-script"
+    STORAGE = "export-storage"

@@ -1,0 +1,209 @@
+"""One mechanism for every step page: what a step needs, its runs, its job, why it is stale, its command line.
+
+Everything is derived from the workspace and the job store by project, sample and step; nothing is remembered here, so
+a reload, a second tab and another web process see the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.options import options
+from core.pipeline import STEPS
+from spatialmeta_app.workspace.records import CHAIN, IMPORTS, Result
+
+if TYPE_CHECKING:
+    from spatialmeta_app.jobs import Job, JobStore
+    from spatialmeta_app.workspace import Workspace
+
+TITLES = {"st": "ST section", "sm": "SM section", **{name: step.title for name, step in STEPS.items()}}
+#: the page on which a step is run
+PAGES = {**dict.fromkeys(IMPORTS, "data"), **{name: name for name in STEPS}, "cluster": "integrate"}
+ACTIVE = ("queued", "running", "cancelling")
+
+#: files as the command line shows them
+FILES = {
+    "st": "ST.h5ad",
+    "sm": "SM.h5ad",
+    "align": "SM_ALIGNED.h5ad",
+    "reassign": "JOINT.h5ad",
+    "features": "FEATURES.h5ad",
+    "integrate": "INTEGRATED.h5ad",
+    "cluster": "RESULT.h5ad",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One kept result of a step, as the list of versions shows it."""
+
+    result: Result
+    number: int  # 1 is the oldest
+    chosen: bool
+    changed: Mapping[str, Any]  # settings that are not the default
+    stale: tuple[str, ...]  # why it is out of date; empty where it is fresh
+
+
+@dataclass(frozen=True)
+class StepView:
+    """All that a step page shows besides its own figures."""
+
+    step: str
+    missing: tuple[str, ...]  # steps that have to be run first
+    blocked: tuple[str, ...]  # imports with a blocking check
+    runs: tuple[Run, ...]  # newest first
+    job: Job | None  # the newest, if it is active, or failed after the newest result
+
+    @property
+    def chosen(self) -> Run | None:
+        """The run that later steps take."""
+        return next((run for run in self.runs if run.chosen), None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the step can be run."""
+        return not self.missing and not self.blocked
+
+
+def view(workspace: Workspace, store: JobStore, *, project: str, sample: str, step: str) -> StepView:
+    """The state of *step* for one sample."""
+    chosen = {name: workspace.chosen(sample, name) for name in CHAIN}
+    inputs = CHAIN[step].values()
+    return StepView(
+        step=step,
+        missing=tuple(name for name in inputs if chosen[name] is None),
+        blocked=tuple(name for name in inputs if chosen[name] is not None and chosen[name].blocked),
+        runs=runs(workspace, sample, step, chosen),
+        job=shown_job(store, project=project, sample=sample, step=step),
+    )
+
+
+def runs(
+    workspace: Workspace, sample: str, step: str, chosen: Mapping[str, Result | None] | None = None
+) -> tuple[Run, ...]:
+    """All kept results of *step*, newest first."""
+    chosen = chosen or {name: workspace.chosen(sample, name) for name in CHAIN}
+    results = sorted(workspace.results(sample, step), key=lambda r: r.created)
+    current = chosen[step].id if chosen[step] else None
+    found = [
+        Run(r, i, r.id == current, changed_settings(step, r.config), stale_reasons(workspace, r, chosen))
+        for i, r in enumerate(results, start=1)
+    ]
+    return tuple(reversed(found))
+
+
+def stale_reasons(workspace: Workspace, result: Result, chosen: Mapping[str, Result | None]) -> tuple[str, ...]:
+    """What changed since *result* was made, a sentence for each input that is not the chosen one any more."""
+    reasons = []
+    for name, source in CHAIN.get(result.step, {}).items():
+        now, used = chosen.get(source), result.inputs.get(name)
+        if now is None:
+            reasons.append(f"{TITLES[source]} is missing now.")
+        elif now.id != used:
+            reasons.append(f"{TITLES[source]} changed: {_difference(workspace, source, used, now)}.")
+        else:
+            reasons += [r for r in stale_reasons(workspace, now, chosen) if r not in reasons]
+    return tuple(reasons)
+
+
+def _difference(workspace: Workspace, source: str, used: str | None, now: Result) -> str:
+    from core.errors import SpatialMetaError
+
+    try:
+        before = workspace.result(used).config if used else {}
+    except SpatialMetaError:
+        return "another run was chosen"
+    names = [n for n in {**before, **now.config} if before.get(n) != now.config.get(n)]
+    if not names:
+        return "it was run again" if source not in IMPORTS else "another file was imported"
+    return ", ".join(f"{n} {_text(before.get(n))} → {_text(now.config.get(n))}" for n in names[:4])
+
+
+def shown_job(store: JobStore, *, project: str, sample: str, step: str) -> Job | None:
+    """The newest job of *step* that a person still has to know of: active, or the last one if it went wrong."""
+    jobs = [j for j in store.jobs(project=project) if j.sample == sample and j.kind == step]
+    newest = max(jobs, key=lambda j: j.created, default=None)
+    return newest if newest is not None and newest.state != "done" else None
+
+
+def changed_settings(step: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of *config* that differ from the step's defaults; all of them for an import."""
+    if step not in STEPS:
+        return dict(config)
+    defaults = {o.name: o.default for o in options(STEPS[step].Config)}
+    return {name: value for name, value in config.items() if name in defaults and value != defaults[name]}
+
+
+def command_line(step: str, config: Any, files: Mapping[str, str] | None = None) -> str:
+    """The command that does the same as a run of *step* with *config* (a Config or a mapping).
+
+    *files* maps steps to file names; :data:`FILES` where not given.
+    """
+    names = {**FILES, **(files or {})}
+    values = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else dict(config)
+    words = ["python", "-m", "core", step, *_input_words(step, names), "--out", names[step]]
+    flags = {o.name: o for o in options(STEPS[step].Config)}
+    for name, value in changed_settings(step, values).items():
+        words += _flag_words(flags[name].flag, value)
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def _input_words(step: str, names: Mapping[str, str]) -> list[str]:
+    inputs = CHAIN[step]
+    if set(inputs) == {"joint"}:
+        return [names[inputs["joint"]]]
+    return [word for name, source in inputs.items() for word in (f"--{name}", names[source])]
+
+
+def _flag_words(flag: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [flag if value else flag.replace("--", "--no-", 1)]
+    if value is None:
+        return [flag, "none"]
+    text = _text(value)
+    return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def script(results: list[Result]) -> str:
+    """A shell script that repeats *results* (one for each step, any order) from the two input files."""
+    order = {name: i for i, name in enumerate(STEPS)}
+    steps = sorted((r for r in results if r.step in order), key=lambda r: order[r.step])
+    lines = ["#!/bin/sh", "# Repeats the work from the two sections. Made by SpatialMETA.", "set -e", ""]
+    return "\n".join([*lines, *(command_line(r.step, r.config) for r in steps), ""])
+
+
+def lineage(workspace: Workspace, result: Result) -> list[Result]:
+    """*result* and all results it was made from, inputs first, each once."""
+    found: dict[str, Result] = {}
+
+    def visit(one: Result) -> None:
+        for name in CHAIN.get(one.step, {}):
+            source = one.inputs.get(name)
+            if source and source not in found:
+                visit(workspace.result(source))
+        found[one.id] = one
+
+    visit(result)
+    return list(found.values())
+
+
+def when(created: float, now: float | None = None) -> str:
+    """How long ago, in the words of a list: '12 s ago', '5 min ago', '14:03', '2 Mar 14:03'."""
+    now = time.time() if now is None else now
+    age = max(0.0, now - created)
+    if age < 60:
+        return f"{age:.0f} s ago"
+    if age < 3600:
+        return f"{age / 60:.0f} min ago"
+    moment = time.localtime(created)
+    same_day = time.strftime("%Y%j", moment) == time.strftime("%Y%j", time.localtime(now))
+    return time.strftime("%H:%M" if same_day else "%-d %b %H:%M", moment)
