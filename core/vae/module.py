@@ -1,0 +1,125 @@
+"""The conditional variational autoencoder over a list of modalities. It knows tensors, not AnnData."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.vae.config import IntegrateConfig
+from core.vae.data import Minibatch
+from core.vae.losses import kl_to_standard_normal, mmd
+from core.vae.modality import LIKELIHOODS, Modality, Transform
+from core.vae.nn import BatchEmbedding, mlp
+
+BATCH_WIDTH = 8  # length of the learned vector of a batch level
+SIGMA_FLOOR = 1e-4
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(z | x): means and standard deviations (rows, n_latent), and the mean of each modality alone."""
+
+    mean: Tensor
+    sigma: Tensor
+    single: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Unweighted terms, each a mean over spots (sums over features or dimensions), scalars."""
+
+    reconstruction: dict[str, Tensor]
+    kl: Tensor
+    mmd: Tensor
+
+
+class Module(nn.Module):
+    """Encoders see no batch; decoders are conditioned on it, so what the batch explains need not be in z."""
+
+    def __init__(self, modalities: Sequence[Modality], batch_levels: tuple[int, ...], config: IntegrateConfig) -> None:
+        super().__init__()
+        self.modalities = tuple(modalities)
+        self.batch_levels = batch_levels
+        self.config = config
+        names = [m.name for m in modalities]
+        hidden, latent = config.n_hidden, config.n_latent
+        self.transforms = nn.ModuleDict({m.name: Transform(m.input, len(m.features)) for m in modalities})
+        self.encoders = nn.ModuleDict(
+            {m.name: mlp(len(m.features), hidden, config.n_layers, config.dropout) for m in modalities}
+        )
+        self.joint_mean = nn.Linear(hidden * len(names), latent)
+        self.joint_log_sigma = nn.Linear(hidden * len(names), latent)
+        # with one modality the joint embedding is that modality's
+        self.single_mean = nn.ModuleDict({n: nn.Linear(hidden, latent) for n in names} if len(names) > 1 else {})
+        self.batch = BatchEmbedding(batch_levels, BATCH_WIDTH)
+        self.decoders = self._decoders()
+        self.single_decoders = None if config.shared_decoders or len(names) == 1 else self._decoders()
+
+    def _decoders(self) -> nn.ModuleDict:
+        config, n_in = self.config, self.config.n_latent + self.batch.width
+        return nn.ModuleDict(
+            {
+                m.name: nn.ModuleDict(
+                    {
+                        "body": mlp(n_in, config.n_hidden, config.n_layers, 0.0),
+                        "heads": LIKELIHOODS[m.likelihood](config.n_hidden, m),
+                    }
+                )
+                for m in self.modalities
+            }
+        )
+
+    def encode(self, inputs: dict[str, Tensor]) -> Posterior:
+        """Transformed values (rows, features) by modality to the posterior (paper, eq. 8-12)."""
+        hidden = {m.name: self.encoders[m.name](inputs[m.name]) for m in self.modalities}
+        joint = torch.cat([hidden[m.name] for m in self.modalities], dim=1)
+        mean = self.joint_mean(joint).float()
+        sigma = self.joint_log_sigma(joint).float().clamp(-10.0, 10.0).exp() + SIGMA_FLOOR
+        single = {name: head(hidden[name]).float() for name, head in self.single_mean.items()}
+        return Posterior(mean, sigma, single or {self.modalities[0].name: mean})
+
+    def inputs(self, minibatch: Minibatch) -> dict[str, Tensor]:
+        return {name: self.transforms[name](rows) for name, rows in minibatch.inputs.items()}
+
+    def forward(self, minibatch: Minibatch) -> Losses:
+        """Draw z once and evaluate all terms (paper, eq. 18-19)."""
+        inputs = self.inputs(minibatch)
+        posterior = self.encode(inputs)
+        z = posterior.mean + posterior.sigma * torch.randn_like(posterior.sigma)
+        batch = self.batch(minibatch.batch)
+        n = len(z)
+        terms = {m.name: self._reconstruct(m, z, posterior, batch, minibatch, inputs) / n for m in self.modalities}
+        kl = kl_to_standard_normal(posterior.mean, posterior.sigma) / n
+        return Losses(terms, kl, self._mmd(z, minibatch.batch))
+
+    def _reconstruct(self, modality, z, posterior, batch, minibatch, inputs) -> Tensor:
+        """From the joint sample and from the modality's own mean: one pass through a shared decoder."""
+        name = modality.name
+        rows = minibatch.targets[name]
+        transformed = inputs[name] if rows is minibatch.inputs[name] else self.transforms[name](rows)
+        sources = [torch.cat([z, batch], dim=1)]
+        if name in self.single_mean:
+            sources.append(torch.cat([posterior.single[name], batch], dim=1))
+        if self.single_decoders is None:
+            decoder = self.decoders[name]
+            nll = decoder["heads"].nll(decoder["body"](torch.cat(sources)), rows, transformed)
+        else:
+            pairs = zip((self.decoders[name], self.single_decoders[name]), sources, strict=True)
+            nll = torch.cat([d["heads"].nll(d["body"](s), rows, transformed) for d, s in pairs])
+        return nll[0] + self.config.weight_single * nll[1:].sum()
+
+    def _mmd(self, z: Tensor, codes: Tensor) -> Tensor:
+        if not self.batch_levels or not self.config.weight_mmd:
+            return z.new_zeros(())
+        return mmd(z, codes[:, 0], self.batch_levels[0])
+
+    def decode(self, latent: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        """Expected values (see :class:`core.vae.modality.Likelihood`) of latent means, by modality.
+
+        *codes* (rows, batch columns), int64; -1: the mean batch.
+        """
+        source = torch.cat([latent, self.batch(codes)], dim=1)
+        return {name: d["heads"].mean(d["body"](source)) for name, d in self.decoders.items()}
