@@ -47,10 +47,6 @@ class SparseRows:
     def rows(self) -> Tensor:
         return torch.div(self.index, self.shape[1], rounding_mode="floor")
 
-    @property
-    def columns(self) -> Tensor:
-        return self.index % self.shape[1]
-
     def row_sums(self) -> Tensor:
         """Shape (rows,)."""
         return self.values.new_zeros(self.shape[0]).index_add_(0, self.rows, self.values)
@@ -83,7 +79,7 @@ class _ZinbNll(torch.autograd.Function):
     """With a = log mu - log theta, r = theta / (theta + mu): softplus(a) = -log r and sigmoid(a) = 1 - r."""
 
     @staticmethod
-    def forward(ctx, index, x, shape, log_mu, log_theta, zi_logits):
+    def forward(ctx, index, x, shape, log_mu, log_theta, zi_logits):  # noqa: PLR0917  torch calls it by position
         n, p = shape
         repeats = log_mu.shape[0] // n
         at = torch.cat([index + k * n * p for k in range(repeats)]) if repeats > 1 else index
@@ -91,14 +87,19 @@ class _ZinbNll(torch.autograd.Function):
         a = log_mu - log_theta
         minus_log_r = softplus(a)
         u = torch.addcmul(-zi_logits, theta.expand_as(a), minus_log_r, value=-1)  # log of NB(0) over odds of inflation
-        q = softplus(-zi_logits)
+        log_inflated = softplus(-zi_logits)
         log_zero = softplus(u)
         log_zero.view(-1)[at] = u.view(-1)[at]  # a positive count can not be inflation
-        likelihood = (log_zero - q).view(repeats, -1).sum(1)
-        stored = _Stored(at, x, repeats, p, a, minus_log_r, log_theta)
-        likelihood = likelihood + stored.likelihood()
+        likelihood = (log_zero - log_inflated).view(repeats, -1).sum(1)
+        log_share = a - minus_log_r  # log(mu / (theta + mu))
+        positive = _Positive.gather(at, x, repeats, log_share, log_theta)
+        likelihood = likelihood + positive.likelihood()
         if any(ctx.needs_input_grad[3:]):
-            ctx.save_for_backward(*_gradients(stored, theta, a, minus_log_r, u, log_zero, zi_logits, q, repeats))
+            d_zi = (-zi_logits - log_inflated).exp_()
+            weight = (u - log_zero).exp_()  # probability that a zero is NB's; 1 at positive counts
+            d_zi -= weight
+            d_mu, d_theta = _gradients(positive, theta, log_share.exp_(), minus_log_r, weight.mul_(theta))
+            ctx.save_for_backward(d_mu, d_theta, d_zi)
         ctx.repeats = repeats
         return -likelihood
 
@@ -115,53 +116,62 @@ class _ZinbNll(torch.autograd.Function):
         return None, None, None, scaled(d_mu), d_theta, scaled(d_zi)
 
 
-class _Stored:
-    """What is needed at the stored (positive) counts only, each shape (repeats * stored,)."""
+@dataclass(frozen=True)
+class _Positive:
+    """What is needed at the positive counts only.
 
-    def __init__(self, at, x, repeats, p, a, minus_log_r, log_theta):
-        self.at, self.repeats = at, repeats
-        self.columns = at % p
-        self.x = x.repeat(repeats)
-        self.log_share = a.view(-1)[at] - minus_log_r.view(-1)[at]  # log(mu / (theta + mu))
-        if log_theta.dim() == 1:  # the same for each repeat: the gamma functions are evaluated once
-            self.theta = log_theta.exp()[at[: x.numel()] % p]
-            self.gamma_repeats, self.x_gamma = repeats, x
-        else:
-            self.theta = log_theta.reshape(-1)[at].exp()
-            self.gamma_repeats, self.x_gamma = 1, self.x
+    *at*, *x*, *log_share*: shape (repeats * stored,). *theta*, *x_gamma*: shape (stored,) where the dispersion is by
+    feature, so that the gamma functions are evaluated once for all repeats; (repeats * stored,) otherwise.
+    """
+
+    at: Tensor
+    x: Tensor
+    log_share: Tensor
+    theta: Tensor
+    x_gamma: Tensor
+    repeats: int
+
+    @classmethod
+    def gather(cls, at: Tensor, x: Tensor, repeats: int, log_share: Tensor, log_theta: Tensor) -> _Positive:
+        by_feature = log_theta.dim() == 1
+        log_theta = log_theta[at[: x.numel()] % len(log_theta)] if by_feature else log_theta.reshape(-1)[at]
+        tiled = x.repeat(repeats)
+        return cls(at, tiled, log_share.view(-1)[at], log_theta.exp(), x if by_feature else tiled, repeats)
+
+    def _each(self, by_theta: Tensor) -> Tensor:
+        return by_theta.repeat(len(self.x) // max(len(by_theta), 1))
 
     def likelihood(self) -> Tensor:
+        """Terms that vanish at x = 0, shape (repeats,)."""
         gammas = torch.lgamma(self.x_gamma + self.theta) - torch.lgamma(self.theta) - torch.lgamma(self.x_gamma + 1)
-        each = self.x * self.log_share + gammas.repeat(self.gamma_repeats)
-        return each.view(self.repeats, -1).sum(1)
+        return (self.x * self.log_share + self._each(gammas)).view(self.repeats, -1).sum(1)
 
     def x_times_r(self) -> Tensor:
         return self.x * -torch.expm1(self.log_share)
 
     def digammas(self) -> Tensor:
         difference = torch.digamma(self.x_gamma + self.theta) - torch.digamma(self.theta)
-        return (self.theta * difference).repeat(self.gamma_repeats)
+        return self._each(self.theta * difference)
 
 
-def _gradients(stored, theta, a, minus_log_r, u, log_zero, zi_logits, q, repeats):
-    """Derivatives of the log-likelihood by log mu, log theta and zi_logits. At x > 0 the weight of NB is 1."""
-    share = (a - minus_log_r).exp_()  # mu / (theta + mu)
-    weight = (u - log_zero).exp_()  # probability that a zero is NB's; exp(0) = 1 at positive counts
-    d_zi = (-zi_logits - q).exp_().sub_(weight)
-    weight_theta = weight.mul_(theta)
+def _gradients(
+    positive: _Positive, theta: Tensor, share: Tensor, minus_log_r: Tensor, weight_theta: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Derivatives of the log-likelihood by log mu, (repeats * n, p), and by log theta: as log mu, or summed over rows,
+    (repeats, 1, p). *share* is mu / (theta + mu) and is overwritten."""
     d_mu = (weight_theta * share).neg_()
-    x_r = stored.x_times_r()
-    d_mu.view(-1)[stored.at] += x_r
+    x_r = positive.x_times_r()
+    d_mu.view(-1)[positive.at] += x_r
     d_theta = share.sub_(minus_log_r).mul_(weight_theta)
-    extra = stored.digammas() - x_r
-    if theta.dim() == 1:
-        p = theta.shape[0]
-        d_theta = d_theta.view(repeats, -1, p).sum(1)
-        which = stored.columns.view(repeats, -1) + p * torch.arange(repeats, device=a.device)[:, None]
-        d_theta.view(-1).index_add_(0, which.view(-1), extra)
-        return d_mu, d_theta[:, None], d_zi
-    d_theta.view(-1)[stored.at] += extra
-    return d_mu, d_theta, d_zi
+    extra = positive.digammas() - x_r
+    if theta.dim() > 1:
+        d_theta.view(-1)[positive.at] += extra
+        return d_mu, d_theta
+    p, repeats = len(theta), positive.repeats
+    d_theta = d_theta.view(repeats, -1, p).sum(1)
+    block = p * torch.arange(repeats, device=share.device)[:, None]
+    d_theta.view(-1).index_add_(0, ((positive.at % p).view(repeats, -1) + block).view(-1), extra)
+    return d_mu, d_theta[:, None]
 
 
 def gaussian_nll(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -114,9 +114,8 @@ class Zinb(nn.Module):
     def nll(self, hidden: Tensor, rows: SparseRows, transformed: Tensor) -> Tensor:
         repeats = len(hidden) // rows.shape[0]
         log_library = rows.row_sums().clamp_min(1e-6).log().repeat(repeats)[:, None]
-        with torch.autocast(hidden.device.type, enabled=False):
-            log_mu = torch.log_softmax(self.rate(hidden).float(), dim=-1) + log_library
-            return zinb_nll(rows, log_mu, self._log_theta(hidden), self.dropout_logits(hidden).float())
+        log_mu = torch.log_softmax(self.rate(hidden).float(), dim=-1) + log_library
+        return zinb_nll(rows, log_mu, self._log_theta(hidden), self.dropout_logits(hidden).float())
 
     def _log_theta(self, hidden: Tensor) -> Tensor:
         log_theta = self.log_theta(hidden).float() if isinstance(self.log_theta, nn.Module) else self.log_theta

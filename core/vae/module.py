@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from core.vae.config import IntegrateConfig
 from core.vae.data import Minibatch
+from core.vae.distributions import SparseRows
 from core.vae.losses import kl_to_standard_normal, mmd
 from core.vae.modality import LIKELIHOODS, Modality, Transform
 from core.vae.nn import BatchEmbedding, mlp
@@ -91,18 +92,18 @@ class Module(nn.Module):
         z = posterior.mean + posterior.sigma * torch.randn_like(posterior.sigma)
         batch = self.batch(minibatch.batch)
         n = len(z)
-        terms = {m.name: self._reconstruct(m, z, posterior, batch, minibatch, inputs) / n for m in self.modalities}
+        terms = {}
+        for name, rows in minibatch.targets.items():
+            latents = [z, posterior.single[name]] if self.single_mean else [z]
+            sources = [torch.cat([latent, batch], dim=1) for latent in latents]
+            transformed = inputs[name] if rows is minibatch.inputs[name] else self.transforms[name](rows)
+            terms[name] = self._reconstruct(name, sources, rows, transformed) / n
         kl = kl_to_standard_normal(posterior.mean, posterior.sigma) / n
         return Losses(terms, kl, self._mmd(z, minibatch.batch))
 
-    def _reconstruct(self, modality, z, posterior, batch, minibatch, inputs) -> Tensor:
-        """From the joint sample and from the modality's own mean: one pass through a shared decoder."""
-        name = modality.name
-        rows = minibatch.targets[name]
-        transformed = inputs[name] if rows is minibatch.inputs[name] else self.transforms[name](rows)
-        sources = [torch.cat([z, batch], dim=1)]
-        if name in self.single_mean:
-            sources.append(torch.cat([posterior.single[name], batch], dim=1))
+    def _reconstruct(self, name: str, sources: list[Tensor], rows: SparseRows, transformed: Tensor) -> Tensor:
+        """Sum over a minibatch, from the joint sample and, where there are several modalities, from the modality's
+        own mean: one pass through a shared decoder."""
         if self.single_decoders is None:
             decoder = self.decoders[name]
             nll = decoder["heads"].nll(decoder["body"](torch.cat(sources)), rows, transformed)
@@ -114,7 +115,8 @@ class Module(nn.Module):
     def _mmd(self, z: Tensor, codes: Tensor) -> Tensor:
         if not self.batch_levels or not self.config.weight_mmd:
             return z.new_zeros(())
-        return mmd(z, codes[:, 0], self.batch_levels[0])
+        with torch.autocast(z.device.type, enabled=False):  # distances by products need all digits
+            return mmd(z, codes[:, 0], self.batch_levels[0])
 
     def decode(self, latent: Tensor, codes: Tensor) -> dict[str, Tensor]:
         """Expected values (see :class:`core.vae.modality.Likelihood`) of latent means, by modality.
