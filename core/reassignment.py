@@ -19,6 +19,7 @@ from core.errors import DataError
 from core.options import check, option
 from core.provenance import merge_histories
 from core.spatial import check_coordinates, nearest, smallest_distance
+from core.spatial.scale import um_per_px
 
 #: uns['spatialmeta'][REASSIGNMENT]: the coverage report, plain numbers and arrays
 REASSIGNMENT = "reassignment"
@@ -199,11 +200,12 @@ def reassign(st: AnnData, sm: AnnData, config: ReassignConfig | None = None, con
     context.stop_if_cancelled()
     context.progress(0.8, "assembling the joint object")
     var, renamed = _joint_var(st.var, sm.var)
-    um_per_px = _um_per_px(st)
-    joint = AnnData(X=X, obs=_joint_obs(st, found, rows, um_per_px), var=var, layers={keys.COUNTS: X.copy()})
+    um, source = _scale(st)
+    joint = AnnData(X=X, obs=_joint_obs(st, found, rows, um), var=var, layers={keys.COUNTS: X.copy()})
     joint.obsm[keys.SPATIAL] = np.asarray(st.obsm[keys.SPATIAL], dtype=np.float64)[rows, :2]
-    report = _report(found, keep, reach * um_per_px, intensities, resampled)
-    _write_uns(joint, st, sm, {**report, "renamed": np.array(renamed, dtype=str)}, um_per_px)
+    report = _report(found, keep, reach * um, intensities, resampled)
+    _write_uns(joint, st, sm, {**report, "renamed": np.array(renamed, dtype=str)})
+    joint.uns[keys.UNS] |= {keys.UM_PER_PX: um, keys.UM_PER_PX_SOURCE: source}
     context.progress(1.0, f"{report['n_spots_covered']} of {st.n_obs} spots have metabolites")
     return joint
 
@@ -212,19 +214,21 @@ def _counts(adata: AnnData) -> np.ndarray | sparse.spmatrix:
     return adata.layers.get(keys.COUNTS, adata.X)
 
 
-def _um_per_px(st: AnnData) -> float:
-    """µm per pixel as recorded by the reader; else the smallest spot distance is taken as 100 µm (Visium)."""
-    recorded = st.uns.get(keys.UNS, {}).get(keys.UM_PER_PX)
-    return float(recorded) if recorded else 100.0 / smallest_distance(np.asarray(st.obsm[keys.SPATIAL])[:, :2])
+def _scale(st: AnnData) -> tuple[float, str]:
+    """µm per pixel and where it comes from: as the reader recorded it, else found from the section."""
+    ours = st.uns.get(keys.UNS, {})
+    if keys.UM_PER_PX in ours:
+        return float(ours[keys.UM_PER_PX]), str(ours.get(keys.UM_PER_PX_SOURCE, "recorded without a source"))
+    return um_per_px(st)
 
 
-def _joint_obs(st: AnnData, found: Links, rows: np.ndarray, um_per_px: float) -> pd.DataFrame:
+def _joint_obs(st: AnnData, found: Links, rows: np.ndarray, um: float) -> pd.DataFrame:
     obs = st.obs.iloc[rows].copy()
     if keys.SAMPLE not in obs:
         libraries = list(st.uns.get(keys.UNS_SPATIAL, {}))
         obs[keys.SAMPLE] = pd.Categorical([libraries[0] if len(libraries) == 1 else "sample"] * len(obs))
     obs[keys.N_PIXELS] = found.count[rows].astype(np.int64)
-    obs[keys.MEAN_PIXEL_DISTANCE_UM] = found.mean_distance[rows] * um_per_px
+    obs[keys.MEAN_PIXEL_DISTANCE_UM] = found.mean_distance[rows] * um
     return obs
 
 
@@ -293,13 +297,11 @@ def _report(
     }
 
 
-def _write_uns(joint: AnnData, st: AnnData, sm: AnnData, report: dict[str, object], um_per_px: float) -> None:
+def _write_uns(joint: AnnData, st: AnnData, sm: AnnData, report: dict[str, object]) -> None:
     if keys.UNS_SPATIAL in st.uns:
         joint.uns[keys.UNS_SPATIAL] = st.uns[keys.UNS_SPATIAL]
     ours, theirs = st.uns.get(keys.UNS, {}), sm.uns.get(keys.UNS, {})
     merged = {name: ours[name] for name in ours if name != keys.HISTORY}
-    merged[keys.UM_PER_PX] = um_per_px
-    merged.setdefault(keys.UM_PER_PX_SOURCE, "smallest spot distance taken as 100 µm")
     if keys.ALIGNMENT in theirs:
         merged[keys.ALIGNMENT] = theirs[keys.ALIGNMENT]
     merged[REASSIGNMENT] = report

@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from core.errors import ConfigError, DataError
+from core.spatial import scale
 
 #: grid neighbours lie within this times the median neighbour distance (a hexagonal grid's second ring starts at 1.73)
 GRID_SLACK = 1.3
@@ -33,11 +34,10 @@ def smallest_distance(xy: np.ndarray) -> float:
 
     Points at the same place are counted as one. Raises DataError when fewer than two places are left.
     """
-    xy = np.unique(check_coordinates(xy), axis=0)
-    if len(xy) < 2:
+    distance = scale.smallest_distance(check_coordinates(xy))
+    if distance is None:
         raise DataError("at least two different positions", found="one", mend="Check the coordinates of the section.")
-    distances, _ = cKDTree(xy).query(xy, k=2)
-    return float(distances[:, 1].min())
+    return distance
 
 
 def nearest(target_xy: np.ndarray, source_xy: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

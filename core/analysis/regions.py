@@ -1,0 +1,154 @@
+"""Regions of interest: which points lie in a polygon, and how large it is.
+
+Boundary rule: a polygon is half open, as pixels are. A point on a left or upper edge (y down) is inside, one on a right
+or lower edge is outside; so of two polygons that share an edge, exactly one has each point of it. A point that lies on
+an edge within rounding may fall on either side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.errors import DataError
+from core.spatial import check_coordinates
+
+#: points x edges that are looked at together
+BLOCK_NUMBERS = 1 << 22
+DEFAULT_GROUP = "regions"
+
+
+def points_in_polygon(xy: np.ndarray, rings: Sequence[np.ndarray]) -> np.ndarray:
+    """Which points lie inside, by the even-odd rule over all rings: holes and several parts need no order.
+
+    Parameters
+    ----------
+    xy
+        Points, shape (n, 2).
+    rings
+        Closed lines, each of shape (m, 2) with m >= 3; the last point may repeat the first. Rings that overlap
+        cancel, so parts of a multipolygon that overlap must be asked one by one (see :func:`points_in_geometry`).
+
+    Returns
+    -------
+    bool array of shape (n,).
+    """
+    xy = check_coordinates(xy) if len(xy) else np.empty((0, 2))
+    start, end = _edges(rings)
+    low, high = np.minimum(start, end).min(axis=0), np.maximum(start, end).max(axis=0)
+    inside = np.zeros(len(xy), dtype=bool)
+    near = np.flatnonzero((xy >= low).all(axis=1) & (xy <= high).all(axis=1))
+    step = max(1, BLOCK_NUMBERS // len(start))
+    for first in range(0, len(near), step):
+        block = near[first : first + step]
+        inside[block] = _crossings_are_odd(xy[block], start, end)
+    return inside
+
+
+def points_in_geometry(xy: np.ndarray, geometry: dict[str, Any]) -> np.ndarray:
+    """Which points, shape (n, 2), lie in a GeoJSON Polygon or MultiPolygon; bool of shape (n,)."""
+    inside = np.zeros(len(xy), dtype=bool)
+    for polygon in polygons(geometry):
+        inside |= points_in_polygon(xy, polygon)
+    return inside
+
+
+def area(geometry: dict[str, Any]) -> float:
+    """Area of a GeoJSON Polygon or MultiPolygon in squared coordinate units: outer rings minus holes.
+
+    Rings must not cross themselves.
+    """
+    return sum(_ring_area(outer) - sum(_ring_area(hole) for hole in holes) for outer, *holes in polygons(geometry))
+
+
+def area_um2(geometry: dict[str, Any], um_per_px: float) -> float:
+    """Area of a region in full-resolution pixels, in µm²."""
+    return area(geometry) * um_per_px**2
+
+
+def polygons(geometry: dict[str, Any]) -> list[list[np.ndarray]]:
+    """The rings of every polygon of a GeoJSON Polygon or MultiPolygon, each ring of shape (m, 2).
+
+    Raises
+    ------
+    DataError
+        For another geometry, a ring of fewer than three points, or numbers that are not finite.
+    """
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if kind not in ("Polygon", "MultiPolygon"):
+        raise DataError("a GeoJSON Polygon or MultiPolygon", found=str(kind))
+    parts = [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]
+    if not parts or not all(parts):
+        raise DataError("a polygon with at least one ring", found="none")
+    return [[_ring(ring) for ring in part] for part in parts]
+
+
+def groups_of(document: dict[str, Any]) -> list[str]:
+    """Names of the region groups of an annotation document, in the order of their first region."""
+    regions = [f["properties"] for f in document.get("features", []) if f["properties"].get("kind") == "region"]
+    return list(dict.fromkeys(p.get("group") or DEFAULT_GROUP for p in regions))
+
+
+def assign_regions(xy: np.ndarray, document: dict[str, Any], group: str = DEFAULT_GROUP) -> pd.Categorical:
+    """Class of every point in one group of regions; missing outside all of them.
+
+    A spot has one class per group: where regions overlap, the one drawn last (later in the document) wins. Regions of
+    the same name form one class. Categories are in the order of their first region, also those without a spot.
+
+    Parameters
+    ----------
+    xy
+        Shape (n, 2), in the unit of the document (full-resolution pixels).
+    document
+        Annotation document of docs/architecture.md.
+    """
+    features = [
+        f
+        for f in document.get("features", [])
+        if f["properties"].get("kind") == "region" and (f["properties"].get("group") or DEFAULT_GROUP) == group
+    ]
+    names = list(dict.fromkeys(str(f["properties"]["name"]) for f in features))
+    codes = np.full(len(xy), -1, dtype=np.int64)
+    for feature in features:
+        codes[points_in_geometry(xy, feature["geometry"])] = names.index(str(feature["properties"]["name"]))
+    return pd.Categorical.from_codes(codes, categories=pd.Index(names, dtype=object))
+
+
+def _ring(points: Any) -> np.ndarray:
+    try:
+        ring = np.asarray(points, dtype=np.float64)[:, :2]
+    except (TypeError, ValueError, IndexError):
+        raise DataError("rings as lists of [x, y]", found=repr(points)[:80]) from None
+    if len(ring) < 3 or ring.shape[1] != 2 or not np.isfinite(ring).all():
+        raise DataError("rings of at least three finite points", found=f"shape {ring.shape}")
+    return ring
+
+
+def _edges(rings: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Start and end points of all edges, both of shape (n_edges, 2); every ring is closed."""
+    if len(rings) == 0:
+        raise DataError("at least one ring", found="none")
+    checked = [_ring(ring) for ring in rings]
+    return np.concatenate(checked), np.concatenate([np.roll(ring, -1, axis=0) for ring in checked])
+
+
+def _crossings_are_odd(xy: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Whether a ray to the right of each point crosses an odd number of edges."""
+    x, y = xy[:, :1], xy[:, 1:]
+    spans = (start[:, 1] <= y) != (end[:, 1] <= y)  # each edge without its lower end: vertices count once
+    points, edges = np.nonzero(spans)
+    # always computed from the upper end downwards, so that two polygons see a shared edge alike
+    flip = start[:, 1] > end[:, 1]
+    top, bottom = np.where(flip[:, None], end, start), np.where(flip[:, None], start, end)
+    dx, dy = (bottom - top)[edges].T
+    side = dx * (y[points, 0] - top[edges, 1]) - dy * (x[points, 0] - top[edges, 0])
+    crossed = side > 0  # dy > 0, so this says: the edge lies to the right of the point
+    return np.bincount(points[crossed], minlength=len(xy)) % 2 == 1
+
+
+def _ring_area(ring: np.ndarray) -> float:
+    x, y = (ring - ring[0]).T  # near the origin, so that no digits are lost
+    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
