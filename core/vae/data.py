@@ -82,11 +82,9 @@ class Dataset:
 
 
 def _sparse_rows(matrix: sparse.csr_matrix, device: torch.device) -> SparseRows:
-    n, p = matrix.shape
-    index = np.repeat(np.arange(n, dtype=np.int64) * p, np.diff(matrix.indptr))
-    index += matrix.indices
-    values = torch.from_numpy(np.asarray(matrix.data, dtype=np.float32))
-    return SparseRows(torch.from_numpy(index).to(device), values.to(device), (n, p))
+    dense = torch.from_numpy(matrix.toarray()).to(device)
+    values, columns = torch.from_numpy(matrix.data), torch.from_numpy(matrix.indices.astype(np.int64))
+    return SparseRows(dense, values.to(device), columns.to(device), dense.sum(1))
 
 
 def batches(spots: np.ndarray, size: int) -> list[np.ndarray]:

@@ -18,38 +18,27 @@ from torch.nn.functional import softplus
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Rows of a sparse matrix: ``dense.view(-1)[index] == values``, zero elsewhere.
+    """Rows of a sparse matrix, and their dense form.
 
     Attributes
     ----------
-    index
-        Positions of the stored entries in the row-major dense matrix, int64, shape (stored,). Each at most once.
+    dense
+        Shape (rows, features).
     values
-        Entries, float, shape (stored,). No zeros where counts are meant.
-    shape
-        (rows, features).
+        The stored entries, none of them zero, shape (stored,).
+    columns
+        Their features, int64, shape (stored,).
+    totals
+        Sum of each row, shape (rows,).
     """
 
-    index: Tensor
+    dense: Tensor
     values: Tensor
-    shape: tuple[int, int]
+    columns: Tensor
+    totals: Tensor
 
-    def dense(self) -> Tensor:
-        """Dense copy, shape (rows, features)."""
-        out = self.values.new_zeros(self.shape[0] * self.shape[1])
-        out[self.index] = self.values
-        return out.view(self.shape)
-
-    def with_values(self, values: Tensor) -> SparseRows:
-        return SparseRows(self.index, values, self.shape)
-
-    @property
-    def rows(self) -> Tensor:
-        return torch.div(self.index, self.shape[1], rounding_mode="floor")
-
-    def row_sums(self) -> Tensor:
-        """Shape (rows,)."""
-        return self.values.new_zeros(self.shape[0]).index_add_(0, self.rows, self.values)
+    def __len__(self) -> int:
+        return len(self.dense)
 
 
 def zinb_nll(counts: SparseRows, log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor) -> Tensor:
@@ -72,106 +61,64 @@ def zinb_nll(counts: SparseRows, log_mu: Tensor, log_theta: Tensor, zi_logits: T
     -------
     Sums over all entries, one per repeat, shape (repeats,).
     """
-    return _ZinbNll.apply(counts.index, counts.values, counts.shape, log_mu, log_theta, zi_logits)
+    return _ZinbNll.apply(counts, log_mu, log_theta, zi_logits)
 
 
 class _ZinbNll(torch.autograd.Function):
     """With a = log mu - log theta, r = theta / (theta + mu): softplus(a) = -log r and sigmoid(a) = 1 - r."""
 
     @staticmethod
-    def forward(ctx, index, x, shape, log_mu, log_theta, zi_logits):  # noqa: PLR0917  torch calls it by position
-        n, p = shape
-        repeats = log_mu.shape[0] // n
-        at = torch.cat([index + k * n * p for k in range(repeats)]) if repeats > 1 else index
+    def forward(ctx, counts, log_mu, log_theta, zi_logits):
+        x, n, p = counts.dense, *counts.dense.shape
+        stacked = (len(log_mu) // n, n, p)
+        log_mu, zi_logits = log_mu.view(stacked), zi_logits.view(stacked)
+        log_theta = log_theta if log_theta.dim() == 1 else log_theta.view(stacked)
         theta = log_theta.exp()
-        a = log_mu - log_theta
-        minus_log_r = softplus(a)
-        u = torch.addcmul(-zi_logits, theta.expand_as(a), minus_log_r, value=-1)  # log of NB(0) over odds of inflation
-        log_inflated = softplus(-zi_logits)
-        log_zero = softplus(u)
-        log_zero.view(-1)[at] = u.view(-1)[at]  # a positive count can not be inflation
-        likelihood = (log_zero - log_inflated).view(repeats, -1).sum(1)
-        log_share = a - minus_log_r  # log(mu / (theta + mu))
-        positive = _Positive.gather(at, x, repeats, log_share, log_theta)
-        likelihood = likelihood + positive.likelihood()
-        if any(ctx.needs_input_grad[3:]):
-            d_zi = (-zi_logits - log_inflated).exp_()
-            weight = (u - log_zero).exp_()  # probability that a zero is NB's; 1 at positive counts
-            d_zi -= weight
-            d_mu, d_theta = _gradients(positive, theta, log_share.exp_(), minus_log_r, weight.mul_(theta))
-            ctx.save_for_backward(d_mu, d_theta, d_zi)
-        ctx.repeats = repeats
-        return -likelihood
+        log_share = log_mu - log_theta
+        minus_log_r = softplus(log_share)
+        log_share -= minus_log_r  # log(mu / (theta + mu))
+        log_odds = (minus_log_r * theta).add_(zi_logits).neg_()  # of NB's zeros against inflated zeros
+        minus_log_pi = softplus(-zi_logits)
+        # a positive count can not be inflation
+        log_any = torch.where(x > 0, log_odds, softplus(log_odds))
+        gammas, digammas = _gamma_terms(counts, theta)
+        by_repeat = (log_any - minus_log_pi).view(stacked[0], -1).sum(1) + log_share.view(stacked[0], -1) @ x.view(-1)
+        ctx.by_feature = theta.dim() == 1
+        if any(ctx.needs_input_grad):
+            weight = log_odds.sub_(log_any).exp_()  # probability that a zero is NB's; 1 at positive counts
+            d_zi = (zi_logits + minus_log_pi).neg_().exp_().sub_(weight)
+            weight *= theta
+            d_mu = x - (weight + x).mul_(log_share.exp_())
+            d_theta = (weight.mul_(minus_log_r)).add_(d_mu).neg_()
+            if ctx.by_feature:
+                d_theta = d_theta.sum(1, keepdim=True)
+            ctx.save_for_backward(d_mu, d_theta.add_(digammas), d_zi)
+        return -(by_repeat + gammas)
 
     @staticmethod
     def backward(ctx, grad):
-        d_mu, d_theta, d_zi = ctx.saved_tensors
-        scale = -grad.view(-1, 1, 1)
-
-        def scaled(d: Tensor) -> Tensor:
-            return (d.view(ctx.repeats, -1, d.shape[-1]) * scale).view(d.shape)
-
-        by_feature = d_theta.dim() == 3  # (repeats, 1, p): already summed over rows
-        d_theta = (d_theta * scale).sum((0, 1)) if by_feature else scaled(d_theta)
-        return None, None, None, scaled(d_mu), d_theta, scaled(d_zi)
+        d_mu, d_theta, d_zi = (d * -grad.view(-1, 1, 1) for d in ctx.saved_tensors)
+        shape = (-1, d_mu.shape[-1])
+        d_theta = d_theta.sum((0, 1)) if ctx.by_feature else d_theta.view(shape)
+        return None, d_mu.view(shape), d_theta, d_zi.view(shape)
 
 
-@dataclass(frozen=True)
-class _Positive:
-    """What is needed at the positive counts only.
-
-    *at*, *x*, *log_share*: shape (repeats * stored,). *theta*, *x_gamma*: shape (stored,) where the dispersion is by
-    feature, so that the gamma functions are evaluated once for all repeats; (repeats * stored,) otherwise.
-    """
-
-    at: Tensor
-    x: Tensor
-    log_share: Tensor
-    theta: Tensor
-    x_gamma: Tensor
-    repeats: int
-
-    @classmethod
-    def gather(cls, at: Tensor, x: Tensor, repeats: int, log_share: Tensor, log_theta: Tensor) -> _Positive:
-        by_feature = log_theta.dim() == 1
-        log_theta = log_theta[at[: x.numel()] % len(log_theta)] if by_feature else log_theta.reshape(-1)[at]
-        tiled = x.repeat(repeats)
-        return cls(at, tiled, log_share.view(-1)[at], log_theta.exp(), x if by_feature else tiled, repeats)
-
-    def _each(self, by_theta: Tensor) -> Tensor:
-        return by_theta.repeat(len(self.x) // max(len(by_theta), 1))
-
-    def likelihood(self) -> Tensor:
-        """Terms that vanish at x = 0, shape (repeats,)."""
-        gammas = torch.lgamma(self.x_gamma + self.theta) - torch.lgamma(self.theta) - torch.lgamma(self.x_gamma + 1)
-        return (self.x * self.log_share + self._each(gammas)).view(self.repeats, -1).sum(1)
-
-    def x_times_r(self) -> Tensor:
-        return self.x * -torch.expm1(self.log_share)
-
-    def digammas(self) -> Tensor:
-        difference = torch.digamma(self.x_gamma + self.theta) - torch.digamma(self.theta)
-        return self._each(self.theta * difference)
-
-
-def _gradients(
-    positive: _Positive, theta: Tensor, share: Tensor, minus_log_r: Tensor, weight_theta: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Derivatives of the log-likelihood by log mu, (repeats * n, p), and by log theta: as log mu, or summed over rows,
-    (repeats, 1, p). *share* is mu / (theta + mu) and is overwritten."""
-    d_mu = (weight_theta * share).neg_()
-    x_r = positive.x_times_r()
-    d_mu.view(-1)[positive.at] += x_r
-    d_theta = share.sub_(minus_log_r).mul_(weight_theta)
-    extra = positive.digammas() - x_r
-    if theta.dim() > 1:
-        d_theta.view(-1)[positive.at] += extra
-        return d_mu, d_theta
-    p, repeats = len(theta), positive.repeats
-    d_theta = d_theta.view(repeats, -1, p).sum(1)
-    block = p * torch.arange(repeats, device=share.device)[:, None]
-    d_theta.view(-1).index_add_(0, ((positive.at % p).view(repeats, -1) + block).view(-1), extra)
-    return d_mu, d_theta[:, None]
+def _gamma_terms(counts: SparseRows, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of lgamma(x + theta) - lgamma(theta) - lgamma(x + 1), by repeat or for all alike, and its derivative by
+    log theta, (p,) or (repeats, n, p). Evaluated at positive counts only: elsewhere it is zero."""
+    x, columns = counts.values, counts.columns
+    if theta.dim() == 1:
+        each = torch.lgamma(x + theta[columns]) - torch.lgamma(x + 1) - torch.lgamma(theta)[columns]
+        slope = torch.digamma(x + theta[columns]) - torch.digamma(theta)[columns]
+        return each.sum(), theta * torch.zeros_like(theta).index_add_(0, columns, slope)
+    positive = counts.dense > 0
+    derivative = torch.zeros_like(theta)
+    sums = []
+    for k, t in enumerate(theta):
+        at = t[positive]
+        sums.append((torch.lgamma(x + at) - torch.lgamma(at) - torch.lgamma(x + 1)).sum())
+        derivative[k][positive] = at * (torch.digamma(x + at) - torch.digamma(at))
+    return torch.stack(sums), derivative
 
 
 def gaussian_nll(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -58,14 +58,12 @@ class Transform(nn.Module):
 
     def forward(self, rows: SparseRows) -> Tensor:
         """Shape (rows, features)."""
-        values = rows.values
+        x = rows.dense
         if self.kind.rate:
-            total = rows.row_sums().clamp_min(1e-12)
-            values = values * (self.target_total / total)[rows.rows]
+            x = x * (self.target_total / rows.totals.clamp_min(1e-12))[:, None]
         if self.kind.log:
-            values = torch.log1p(values)
-        dense = rows.with_values(values).dense()
-        return (dense - self.shift) / self.scale if self.kind.standardize else dense
+            x = torch.log1p(x)
+        return (x - self.shift) / self.scale if self.kind.standardize else x
 
     def inverse(self, x: Tensor) -> Tensor:
         """Measured scale of transformed values (not of rates, whose totals are gone)."""
@@ -112,8 +110,8 @@ class Zinb(nn.Module):
         self.log_theta = nn.Linear(n_in, p) if by_spot else nn.Parameter(torch.zeros(p))
 
     def nll(self, hidden: Tensor, rows: SparseRows, transformed: Tensor) -> Tensor:
-        repeats = len(hidden) // rows.shape[0]
-        log_library = rows.row_sums().clamp_min(1e-6).log().repeat(repeats)[:, None]
+        repeats = len(hidden) // len(rows)
+        log_library = rows.totals.clamp_min(1e-6).log().repeat(repeats)[:, None]
         log_mu = torch.log_softmax(self.rate(hidden).float(), dim=-1) + log_library
         return zinb_nll(rows, log_mu, self._log_theta(hidden), self.dropout_logits(hidden).float())
 
@@ -134,7 +132,7 @@ class Gaussian(nn.Module):
         self.log_variance = nn.Linear(n_in, len(modality.features))
 
     def nll(self, hidden: Tensor, rows: SparseRows, transformed: Tensor) -> Tensor:
-        repeats = len(hidden) // rows.shape[0]
+        repeats = len(hidden) // len(rows)
         log_variance = self.log_variance(hidden).float().clamp(-8.0, 8.0)
         each = gaussian_nll(transformed.repeat(repeats, 1), self.location(hidden).float(), log_variance)
         return each.view(repeats, -1).sum(1)
@@ -151,7 +149,7 @@ class Mse(nn.Module):
         self.location = nn.Linear(n_in, len(modality.features))
 
     def nll(self, hidden: Tensor, rows: SparseRows, transformed: Tensor) -> Tensor:
-        repeats = len(hidden) // rows.shape[0]
+        repeats = len(hidden) // len(rows)
         each = (transformed.repeat(repeats, 1) - self.location(hidden).float()).square()
         return each.view(repeats, -1).sum(1)
 

@@ -11,7 +11,7 @@ from scipy import sparse
 DOMAINS = 4
 
 
-def make_pair(  # noqa: PLR0914
+def make_pair(  # noqa: PLR0917
     n: int = 300, genes: int = 120, metabolites: int = 40, samples: int = 1, seed: int = 0, depth: float = 400.0
 ) -> ad.AnnData:
     """Spots of four domains as bands; ST tells {0, 1, 2+3} apart, SM tells {0+1, 2, 3}; samples shift both."""
