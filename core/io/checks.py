@@ -62,7 +62,15 @@ def check_pair(st: AnnData, sm: AnnData, *, aligned: bool = False) -> list[Check
         ]
     findings = [_density(len(a), len(b))]
     findings.append(_overlap(a, b) if aligned else _extents(a, b))
-    return [f for f in findings if f is not None]
+    pixel = notes.noted(sm, notes.PIXEL_SIZE_UM)
+    um_per_px = st.uns.get(keys.UNS, {}).get(keys.UM_PER_PX)
+    if not aligned and pixel is not None and um_per_px is not None:
+        findings.append(_lengths(np.ptp(a, axis=0) * float(um_per_px), np.ptp(b, axis=0) * np.asarray(pixel)))
+    return findings
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun[:-1] if n == 1 else noun}"
 
 
 def _shape(adata: AnnData, rows: str, columns: str) -> list[Check]:
@@ -161,7 +169,7 @@ def _empty(adata: AnnData, rows: str, columns: str) -> list[Check]:
                 Check(
                     "warning",
                     f"Empty {noun}",
-                    f"{empty:,} {noun} have no value above zero.",
+                    f"{_counted(empty, noun)} without any value.",
                     "They are kept; filter them if they lie outside the tissue.",
                 )
             )
@@ -278,7 +286,7 @@ def _st_notes(adata: AnnData) -> list[Check]:
         )
     outside = int(notes.noted(adata, notes.OUTSIDE_TISSUE, 0))
     if outside:
-        findings.append(Check("ok", "Tissue", f"{outside:,} spots outside the tissue were left out."))
+        findings.append(Check("ok", "Tissue", f"{_counted(outside, 'spots')} outside the tissue left out."))
     elif "in_tissue" in adata.obs and not adata.obs["in_tissue"].astype(str).isin(["1", "True", "1.0"]).all():
         findings.append(
             Check(
@@ -369,6 +377,15 @@ def _extents(st: np.ndarray, sm: np.ndarray) -> Check:
     if factor <= 2:
         return Check("ok", "Extent", text)
     return Check("warning", "Extent", text, "Shapes differ much; check that both files show the same section.")
+
+
+def _lengths(st_um: np.ndarray, sm_um: np.ndarray) -> Check:
+    """Compare the long sides of the bounding boxes in µm."""
+    st, sm = float(st_um.max()), float(sm_um.max())
+    text = f"Long side: ST {st:,.0f} µm, SM {sm:,.0f} µm."
+    if 1 / 3 <= sm / st <= 3:
+        return Check("ok", "Length", text)
+    return Check("warning", "Length", text, "Check the pixel size of the SM file and the scale of the ST file.")
 
 
 def _overlap(st: np.ndarray, sm: np.ndarray) -> Check:

@@ -102,6 +102,20 @@ def _to_8_bit(values: np.ndarray) -> np.ndarray:
     return np.clip(values * (255.0 / top), 0, 255).astype(np.uint8)
 
 
+def as_rgb(pixels: object) -> np.ndarray | None:
+    """An image array as (H, W, 3) uint8: gray or RGB(A), uint8 or float in [0, 1] as scanpy reads them; else None."""
+    array = np.asarray(pixels)
+    if array.ndim == 2:
+        array = np.repeat(array[:, :, None], 3, axis=2)
+    if array.ndim != 3 or array.shape[2] not in (3, 4) or array.size == 0 or array.dtype.kind not in "fu":
+        return None
+    if array.dtype.kind == "f":
+        array = np.clip(np.nan_to_num(array) * 255.0 + 0.5, 0, 255)
+    elif array.dtype != np.uint8:
+        array = array >> (8 * (array.dtype.itemsize - 1))
+    return np.ascontiguousarray(array[:, :, :3], dtype=np.uint8)
+
+
 def attach_image(adata: AnnData, path: str | Path, scale: float | None = None) -> None:
     """Put the histology at *path* into ``uns['spatial'][sample]['images']['hires']``, in place.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from anndata import AnnData
 
 from core import keys
 from core.errors import FormatError, StorageError
-from core.io import h5ad
-from core.io.images import attach_image
+from core.io import h5ad, imzml, tables, visium
+from core.io.images import as_rgb, attach_image
 from core.io.notes import FORMAT, note
 from core.io.untrusted import check_hdf5, is_hdf5
 
@@ -69,9 +69,9 @@ def read_st(
     FormatError, UntrustedFileError, DataError, StorageError
     """
     source = Source(_existing(path), spatial=None if spatial is None else _existing(spatial))
-    adata = _read(source, st_readers())
-    adata = h5ad.adopt_st(adata)
+    adata = h5ad.adopt_st(_read(source, st_readers()))
     _plain_coordinates(adata)
+    _plain_images(adata)
     if image is not None:
         attach_image(adata, image, image_scale)
     _write_scale(adata)
@@ -117,6 +117,8 @@ def _read(source: Source, readers: tuple[Reader, ...]) -> AnnData:
     for reader in readers:
         if reader.takes(source.path):
             adata = reader.read(source)
+            if not isinstance(adata.uns.get(keys.UNS, {}), dict):
+                del adata.uns[keys.UNS]
             note(adata, **{FORMAT: reader.name})
             return adata
     raise FormatError("one of: " + ", ".join(r.name for r in readers), found=source.path.name)
@@ -135,6 +137,33 @@ def _plain_coordinates(adata: AnnData) -> None:
         xy = np.asarray(adata.obsm[keys.SPATIAL])
         if xy.ndim == 2 and xy.shape[1] >= 2 and xy.dtype.kind in "fiu":
             adata.obsm[keys.SPATIAL] = xy[:, :2].astype(np.float64)
+
+
+def _plain_images(adata: AnnData) -> None:
+    """``uns['spatial']`` as ``{sample: {images: {name: (H, W, 3) uint8}, scalefactors: {name: float}}}``; what is not
+    of that layout is left out."""
+    samples = adata.uns.pop(keys.UNS_SPATIAL, {})
+    plain = {}
+    for name, sample in samples.items() if isinstance(samples, Mapping) else ():
+        if not isinstance(sample, Mapping):
+            continue
+        images, factors = sample.get("images", {}), sample.get("scalefactors", {})
+        images = {k: as_rgb(v) for k, v in images.items()} if isinstance(images, Mapping) else {}
+        factors = factors if isinstance(factors, Mapping) else {}
+        plain[name] = {
+            **sample,
+            "images": {k: v for k, v in images.items() if v is not None},
+            "scalefactors": {k: float(v) for k, v in factors.items() if np.ndim(v) == 0 and _is_number(v)},
+        }
+    if plain:
+        adata.uns[keys.UNS_SPATIAL] = plain
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
 
 
 def _write_scale(adata: AnnData) -> None:
@@ -158,18 +187,21 @@ def _is_h5ad(path: Path) -> bool:
     return path.is_file() and (path.suffix.lower() == ".h5ad" or (_has(path, "X") and _has(path, "obs")))
 
 
-def _read_h5ad(source: Source) -> AnnData:
-    return h5ad.read_h5ad(source.path)
-
-
-H5AD = Reader("AnnData (.h5ad)", _is_h5ad, _read_h5ad)
-
-
 def st_readers() -> tuple[Reader, ...]:
     """Formats of ST sections, in the order in which they are tried."""
-    return (H5AD,)
+    return (H5AD, SPACE_RANGER)
 
 
 def sm_readers() -> tuple[Reader, ...]:
     """Formats of SM sections, in the order in which they are tried."""
-    return (H5AD,)
+    return (H5AD, IMZML, PEAK_TABLE)
+
+
+H5AD = Reader("AnnData (.h5ad)", _is_h5ad, lambda source: h5ad.read_h5ad(source.path))
+SPACE_RANGER = Reader(
+    "Space Ranger output (folder, zip or .h5)", visium.is_visium, lambda s: visium.read_visium(s.path, s.spatial)
+)
+IMZML = Reader(
+    "imzML with .ibd", imzml.is_imzml, lambda s: imzml.read_imzml(s.path, s.ibd, tolerance_ppm=s.mz_tolerance_ppm)
+)
+PEAK_TABLE = Reader("peak table (.csv, .tsv, .txt)", tables.is_table, lambda s: tables.read_peak_table(s.path))

@@ -1,0 +1,339 @@
+"""Space Ranger's output: a folder, a zip of it, or the matrix alone with ``spatial/`` beside it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import tempfile
+import zlib
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from core import keys
+from core.errors import DataError, FormatError, UntrustedFileError
+from core.io.archives import is_zip, members, unpacked
+from core.io.images import read_image
+from core.io.notes import OTHER_FEATURES, OUTSIDE_TISSUE, note
+from core.io.tables import read_text_table
+from core.io.untrusted import check_hdf5, is_hdf5
+
+POSITIONS = re.compile(r"tissue_positions(_list)?\.csv$", re.IGNORECASE)
+WANTED = re.compile(
+    r"(\.h5|tissue_positions(_list)?\.(csv|parquet)|scalefactors_json\.json|tissue_(hires|lowres)_image\.png"
+    r"|(matrix\.mtx|barcodes\.tsv|features\.tsv|genes\.tsv)(\.gz)?)$",
+    re.IGNORECASE,
+)
+POSITION_COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
+MAX_UNZIPPED = 16 << 30
+MAX_JSON = 1 << 20
+#: bytes of the shortest line of a matrix.mtx, "1 1 1\n"
+SHORTEST_ENTRY = 6
+MAX_SIDE = 20_000_000
+
+
+@dataclass(frozen=True)
+class Files:
+    """What was found of a Space Ranger output."""
+
+    matrix: Path  # .h5, or a folder with matrix.mtx
+    spatial: Path | None  # the folder with the positions
+
+
+def is_visium(path: Path) -> bool:
+    """Whether *path* is a Space Ranger folder, a zip of one, or a 10x matrix .h5 (walked here, before it is opened)."""
+    if path.is_dir():
+        return any(WANTED.search(p.name) for p in _files(path))
+    if is_zip(path):
+        return any(_is_wanted(name) for name in members(path))
+    if not is_hdf5(path):
+        return False
+    check_hdf5(path)
+    with h5py.File(path, "r") as file:
+        return "matrix" in file
+
+
+def read_visium(path: Path, spatial: Path | None = None) -> AnnData:
+    """Read Space Ranger's output; spots outside the tissue are left out.
+
+    Parameters
+    ----------
+    path
+        Folder (``outs/``), zip of it (also with one folder around it), or ``*_feature_bc_matrix.h5``.
+    spatial
+        ``spatial/`` as a folder or a zip; None: looked for inside, and for a matrix alone beside it.
+
+    Returns
+    -------
+    AnnData
+        X counts, ``var['gene_ids']``, ``obs`` in_tissue, array_row, array_col, ``obsm['spatial']`` [x, y] full-res
+        pixels, ``uns['spatial'][library]`` with images and scalefactors.
+    """
+    with ExitStack() as stack:
+        folder = stack.enter_context(unpacked(path, _is_wanted)) if is_zip(path) else path
+        files = _find(folder, path.name) if folder.is_dir() else Files(path, _beside(path))
+        place = files.spatial if spatial is None else spatial
+        if place is not None and is_zip(place):
+            place = stack.enter_context(unpacked(place, _is_wanted))
+        adata, library = _read_matrix(files.matrix)
+        if place is None:
+            return adata
+        adata = _with_positions(adata, _positions_file(place))
+        adata.uns[keys.UNS_SPATIAL] = {_library(library, path): _images_and_factors(_positions_file(place).parent)}
+        return adata
+
+
+def _is_wanted(name: str) -> bool:
+    return (
+        bool(WANTED.search(name)) and "__MACOSX" not in name and "raw_feature" not in name and "analysis/" not in name
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files of *folder* down to four levels, nearest first."""
+    found, level = [], [folder]
+    for _ in range(4):
+        entries = sorted(entry for f in level for entry in f.iterdir() if not entry.name.startswith((".", "__MACOSX")))
+        found += [e for e in entries if e.is_file()]
+        level = [e for e in entries if e.is_dir() and not e.is_symlink()]
+    return found
+
+
+def _find(folder: Path, name: str) -> Files:
+    files = _files(folder)
+    positions = [p for p in files if POSITIONS.search(p.name)]
+    if not positions and any(p.name.startswith("tissue_positions") for p in files):
+        raise FormatError(
+            "spot positions as CSV (Visium v1 or v2)",
+            found=f"Parquet positions in {name} (Visium HD)",
+            mend="Convert the bins you want to h5ad first.",
+        )
+    candidates = [p for p in files if p.suffix == ".h5" and "filtered" in p.name]
+    candidates += [p.parent for p in files if p.name.startswith("matrix.mtx") and "filtered" in p.parent.name]
+    candidates += [p for p in files if p.suffix == ".h5" and p.name.endswith("feature_bc_matrix.h5")]
+    candidates += [p.parent for p in files if p.name.startswith("matrix.mtx")]
+    candidates += [p for p in files if p.suffix == ".h5"]
+    if not candidates:
+        raise FormatError(
+            "a Space Ranger output with filtered_feature_bc_matrix.h5 or its folder",
+            found=f"{name} without a matrix",
+            mend="Give the whole outs folder.",
+        )
+    return Files(candidates[0], positions[0].parent if positions else None)
+
+
+def _beside(matrix: Path) -> Path | None:
+    """The folder or zip with the positions that lies beside *matrix*."""
+    for entry in (matrix.parent / "spatial", matrix.parent):
+        if entry.is_dir() and any(POSITIONS.search(p.name) for p in entry.iterdir()):
+            return entry
+    zips = [p for p in sorted(matrix.parent.glob("*.zip")) if any(POSITIONS.search(name) for name in members(p))]
+    return zips[0] if zips else None
+
+
+def _positions_file(place: Path) -> Path:
+    found = [p for p in _files(place) if POSITIONS.search(p.name)]
+    if not found:
+        raise FormatError(
+            "tissue_positions.csv or tissue_positions_list.csv",
+            found=f"none in {place.name}",
+            mend="Give Space Ranger's spatial folder.",
+        )
+    return found[0]
+
+
+def _library(library: str, path: Path) -> str:
+    name = library or re.sub(r"(\.zip|_?(filtered|raw)_feature_bc_matrix)?(\.h5)?$", "", path.name)
+    return name.replace("/", "_") or "section"
+
+
+def _read_matrix(path: Path) -> tuple[AnnData, str]:
+    counts, features, barcodes, library = _read_mtx(path) if path.is_dir() else _read_10x_h5(path)
+    if counts.shape != (len(barcodes), len(features)):
+        raise FormatError(
+            f"{counts.shape[0]:,} barcodes and {counts.shape[1]:,} features",
+            found=f"{len(barcodes):,} and {len(features):,} in {path.name}",
+        )
+    adata = AnnData(
+        X=counts,
+        obs=pd.DataFrame(index=pd.Index(barcodes, dtype=str)),
+        var=features.set_index(pd.Index(features.pop("name"), dtype=str, name=None)),
+    )
+    genes = adata.var["feature_types"].astype(str) == "Gene Expression"
+    if not genes.all() and genes.any():
+        dropped = int((~genes).sum())
+        adata = adata[:, genes.to_numpy()].copy()
+        note(adata, **{OTHER_FEATURES: dropped})
+    return adata, library
+
+
+def _read_10x_h5(path: Path) -> tuple[sparse.csr_matrix, pd.DataFrame, list[str], str]:
+    check_hdf5(path)
+    try:
+        with h5py.File(path, "r") as file:
+            group = file["matrix"]
+            n_features, n_barcodes = (int(n) for n in group["shape"][:2])
+            parts = (group["data"][:], group["indices"][:], group["indptr"][:])
+            matrix = sparse.csc_matrix(parts, shape=(n_features, n_barcodes))
+            matrix.check_format(full_check=True)
+            fields = {"name": "name", keys.GENE_IDS: "id", "feature_types": "feature_type"}
+            features = pd.DataFrame({ours: _texts(group["features"][theirs]) for ours, theirs in fields.items()})
+            libraries = np.ravel(file.attrs.get("library_ids", []))
+            library = _text(libraries[0]) if len(libraries) else ""
+            return matrix.T.tocsr().astype(np.float32), features, _texts(group["barcodes"]), library
+    except (KeyError, ValueError, TypeError, IndexError, OSError, AttributeError) as error:
+        raise FormatError(
+            "a 10x matrix .h5 of Space Ranger 1.0 or later",
+            found=f"{path.name} ({str(error)[:200]})",
+            mend="Give filtered_feature_bc_matrix.h5.",
+        ) from error
+
+
+def _texts(dataset: h5py.Dataset) -> list[str]:
+    return [_text(value) for value in dataset[:]]
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _read_mtx(folder: Path) -> tuple[sparse.csr_matrix, pd.DataFrame, list[str], str]:
+    from scipy.io import mmread
+
+    with tempfile.TemporaryDirectory(prefix="spatialmeta-mtx-") as name:
+        plain = {part: _plain(folder, part, Path(name)) for part in ("matrix.mtx", "barcodes.tsv")}
+        listing = _plain(folder, "features.tsv", Path(name), otherwise="genes.tsv")
+        _check_mtx(plain["matrix.mtx"])
+        try:
+            counts = sparse.csr_matrix(mmread(plain["matrix.mtx"]).T, dtype=np.float32)
+        except (ValueError, OverflowError, OSError) as error:
+            raise FormatError("a Matrix Market file", found=f"matrix.mtx ({str(error)[:200]})") from error
+        rows = [line.split("\t") for line in listing.read_text("utf-8", "replace").splitlines() if line]
+        barcodes = plain["barcodes.tsv"].read_text("utf-8", "replace").split()
+    if any(len(row) < 2 for row in rows):
+        raise FormatError("id, name and type in features.tsv", found="a line with one value")
+    features = pd.DataFrame(
+        {
+            "name": [r[1] for r in rows],
+            keys.GENE_IDS: [r[0] for r in rows],
+            "feature_types": [r[2] if len(r) > 2 else "Gene Expression" for r in rows],
+        }
+    )
+    return counts, features, barcodes, ""
+
+
+def _plain(folder: Path, name: str, target: Path, otherwise: str = "") -> Path:
+    """*name* of *folder*, unpacked into *target* where it is gzipped (up to 16 GiB and 200 times its size)."""
+    for candidate in filter(None, (name, otherwise)):
+        if (folder / candidate).is_file():
+            return folder / candidate
+        packed = folder / f"{candidate}.gz"
+        if packed.is_file():
+            return _gunzip(packed, target / candidate)
+    raise FormatError(f"{name} or {name}.gz", found=f"none in {folder.name}", mend="Give all three files.")
+
+
+def _gunzip(packed: Path, target: Path) -> Path:
+    most, size = min(MAX_UNZIPPED, max(16 << 20, 200 * packed.stat().st_size)), 0
+    try:
+        with gzip.open(packed) as source, target.open("xb") as file:
+            while block := source.read(1 << 20):
+                size += len(block)
+                if size > most:
+                    raise UntrustedFileError(
+                        "a gzip file of ordinary packing",
+                        found=f"{packed.name} that unpacks to more than {most:,} bytes",
+                    )
+                file.write(block)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UntrustedFileError("a whole gzip file", found=f"damage in {packed.name} ({error})") from error
+    return target
+
+
+def _check_mtx(path: Path) -> None:
+    """The header's sizes against the file's: every entry takes a line, every declared row and column a name."""
+    with path.open("rb") as file:
+        first, line = file.readline(1024), b"%"
+        while line.startswith(b"%"):
+            line = file.readline(1024)
+    try:
+        rows, columns, entries = (int(n) for n in line.split())
+    except ValueError:
+        raise FormatError("a Matrix Market file", found=f"{path.name} without a size") from None
+    if b"coordinate" not in first.lower():
+        raise FormatError("a sparse Matrix Market file (coordinate)", found=path.name)
+    size = path.stat().st_size
+    if entries * SHORTEST_ENTRY > size + SHORTEST_ENTRY or max(rows, columns) > MAX_SIDE or min(rows, columns) < 0:
+        raise UntrustedFileError(
+            "a matrix that holds what it declares",
+            found=f"{rows:,} × {columns:,} with {entries:,} entries in {size:,} bytes",
+        )
+
+
+def read_positions(path: Path) -> pd.DataFrame:
+    """Spot positions by barcode: in_tissue, array_row, array_col, pxl_row_in_fullres, pxl_col_in_fullres.
+
+    Version 1 (``tissue_positions_list.csv``) has no header, version 2 (``tissue_positions.csv``) has one; the first
+    line decides, not the name.
+    """
+    with path.open("rb") as file:
+        headed = b"barcode" in file.readline(1024).lower()
+    table = read_text_table(path, header=headed)
+    if not headed:
+        table = table.set_axis(POSITION_COLUMNS[: table.shape[1]], axis=1)
+    missing = [c for c in POSITION_COLUMNS if c not in table]
+    if missing:
+        raise FormatError("the columns " + ", ".join(POSITION_COLUMNS), found=f"{path.name} without {missing[0]}")
+    table = table.set_index(table["barcode"].astype(str))[list(POSITION_COLUMNS[1:])]
+    if table.index.has_duplicates:
+        raise DataError("every barcode once", found=f"repeated ones in {path.name}")
+    return table.apply(pd.to_numeric, errors="coerce")
+
+
+def _with_positions(adata: AnnData, path: Path) -> AnnData:
+    table = read_positions(path)
+    known = adata.obs_names.isin(table.index)
+    if not known.any():
+        raise DataError(
+            "positions for the spots of the matrix",
+            found=f"other barcodes in {path.name}",
+            mend="Matrix and spatial folder must come from the same run.",
+        )
+    table = table.reindex(adata.obs_names)
+    inside = (table["in_tissue"] != 0).to_numpy()  # spots without a position stay, for the checks to report
+    adata, table = adata[inside].copy(), table[inside]
+    for column in POSITION_COLUMNS[1:4]:
+        values = table[column]
+        adata.obs[column] = values.astype(np.int64) if values.notna().all() else values
+    adata.obsm[keys.SPATIAL] = table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(dtype=np.float64)
+    note(adata, **{OUTSIDE_TISSUE: int((~inside).sum())})
+    return adata
+
+
+def _images_and_factors(folder: Path) -> dict:
+    images = {}
+    for name in ("hires", "lowres"):
+        found = sorted(folder.glob(f"*tissue_{name}_image.png"))
+        if found:
+            images[name] = read_image(found[0])
+    return {"images": images, "scalefactors": _scalefactors(folder)}
+
+
+def _scalefactors(folder: Path) -> dict[str, float]:
+    found = sorted(folder.glob("*scalefactors_json.json"))
+    if not found:
+        return {}
+    try:
+        if found[0].stat().st_size > MAX_JSON:
+            raise ValueError("more than 1 MiB")
+        content = json.loads(found[0].read_text("utf-8"))
+        return {str(k): float(v) for k, v in content.items() if isinstance(v, int | float) and "/" not in k}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise FormatError("scale factors as Space Ranger writes them", found=f"{found[0].name} ({error})") from error
