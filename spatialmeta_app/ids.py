@@ -74,6 +74,7 @@ class Steps:
     CHOOSE = "choose"  # {"part": "choose", "form": step, "result": id}
     CURVES = "curves"
     GIVEN = "given"  # dcc.Store {option: value}: settings that have their own controls on the page
+    THEN = "then"  # dcc.Store {step, ids, values}: the form of the step that follows by itself
 
     @staticmethod
     def of(part: str, step: object) -> dict[str, object]:
@@ -147,3 +148,41 @@ class Export:
     DOWNLOAD = "export-download"
     SCRIPT = "export-script"
     STORAGE = "export-storage"
+
+
+class Explore:
+    """`/p/<project>/<sample>/explore`. The scripts ``assets/explore*.js`` use the same ids."""
+
+    CONTEXT = "explore-context"  # dcc.Store {project, sample, result, results, palettes}: what the scripts start from
+    RESULT = "explore-result"
+    SEARCH = "explore-search"  # filled by explore-panels.js
+    SECOND = "explore-second"
+    LAYER = "explore-layer"
+    SCALE = "explore-scale"
+    RANGE = "explore-range"
+    LOW = "explore-low"
+    HIGH = "explore-high"
+    LOG = "explore-log"
+    BIVARIATE = "explore-bivariate"
+    HISTOLOGY = "explore-histology"
+    SPOTS = "explore-spots"
+    SIZE = "explore-size"
+    CATEGORIES = "explore-categories"
+    TOOLBAR = "explore-toolbar"
+    STAGE = "explore-stage"
+    SPATIAL = "explore-spatial"
+    OVERLAY = "explore-overlay"
+    LEGEND = "explore-legend"
+    SCALE_BAR = "explore-scale-bar"
+    UMAP_PANEL = "explore-umap-panel"
+    UMAP_STAGE = "explore-umap-stage"
+    UMAP = "explore-umap"
+    UMAP_OVERLAY = "explore-umap-overlay"
+    SELECTION = "explore-selection"
+    SHAPES = "explore-shapes"
+    MARKERS = "explore-markers"
+    TRAJECTORY = "explore-trajectory"
+    WIDTH = "explore-width"
+    PROFILE = "explore-profile"
+    PROFILE_REQUEST = "explore-profile-request"  # dcc.Store {result, line, width_um, features, layer, scaled}
+    SAVED = "explore-saved"
