@@ -1,0 +1,93 @@
+"""The demonstration project: a simulated pair, every step done once."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+from core.context import Context
+from spatialmeta_app.jobs.records import Job
+from spatialmeta_app.jobs.store import JobStore
+from spatialmeta_app.workspace import CHAIN, DEMO, IMPORTS, NotFound, Result, Workspace
+
+if TYPE_CHECKING:
+    from spatialmeta_app.jobs.work import Task
+
+NAME = "Demonstration"
+SAMPLE = "Simulated section"
+SIZE = {"spots": 600, "genes": 150, "metabolites": 60}  # every step within seconds on two cores
+EPOCHS = 60
+
+
+def ensure(workspace: Workspace, store: JobStore) -> Job | None:
+    """Submit the job that makes the demonstration, where it is wanted and neither there nor under way.
+
+    Called by the runner at its start: there is only one, so it is made once.
+    """
+    if not workspace.settings.demo:
+        return None
+    try:
+        project = workspace.project(DEMO)
+    except NotFound:
+        project = workspace.create_project(NAME, DEMO, id=DEMO)
+    samples = workspace.samples(project)
+    complete = any(workspace.status(sample)["cluster"] == "done" for sample in samples)
+    if complete or any(job.active for job in store.jobs(project)):
+        return None
+    sample = samples[0] if samples else workspace.create_sample(project, SAMPLE)
+    return store.submit("demo", project=project, sample=sample, user=DEMO, config={}, priority=-1)
+
+
+def make(task: Task) -> str | None:
+    """Do every step that is not done yet; a demonstration that was cut off goes on where it was."""
+    result = None
+    for number, step in enumerate(CHAIN):
+        task.context.stop_if_cancelled()
+        chosen = task.workspace.chosen(task.sample, step)
+        if chosen is not None and task.workspace.status(task.sample)[step] == "done":
+            result = chosen
+            continue
+        share = _share(task.context, number)
+        part = dataclasses.replace(task, context=share, kind=step, config={})
+        result = _simulated(part, step) if step in IMPORTS else _run(part, step)
+    return result.id if result else None
+
+
+def _share(context: Context, number: int) -> Context:
+    from spatialmeta_app.jobs.work import Share
+
+    step = list(CHAIN)[number]
+    return Share(context, number / len(CHAIN), (number + 1) / len(CHAIN), prefix=f"{step}: ")
+
+
+def _simulated(task: Task, step: str) -> Result:
+    from core import io
+    from core.datasets import SimulateConfig, simulate
+    from spatialmeta_app.jobs import work
+
+    started = time.time()
+    task.context.progress(0.0, "simulating")
+    config = SimulateConfig(**SIZE)
+    pair = simulate(config)
+    adata, check = (pair.st, io.check_st) if step == "st" else (pair.sm, io.check_sm)
+    summary = {"checks": [dataclasses.asdict(c) for c in check(adata)], "simulated": dataclasses.asdict(config)}
+    return work.add(task, step, adata, config={"seed": config.seed}, inputs={}, started=started, summary=summary)
+
+
+def _run(task: Task, step: str) -> Result:
+    from spatialmeta_app.jobs import work
+
+    return work.run(dataclasses.replace(task, config=_config(step)), step)
+
+
+def _config(step: str) -> dict[str, Any]:
+    """Defaults, but for what the small size allows and what a person would set by looking: the turn of the section."""
+    from core.datasets import SimulateConfig
+
+    truth = SimulateConfig()
+    values: dict[str, dict[str, Any]] = {
+        "align": {"rotation_deg": truth.rotation_deg, "flip": truth.flip},
+        "integrate": {"epochs": EPOCHS},
+    }
+    return values.get(step, {})

@@ -1,0 +1,66 @@
+"""Where a job's child runs. The local engine is here; one for a cluster needs only the same ``run``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from spatialmeta_app.jobs.supervise import Cancelled, Emit, Outcome, start, supervise
+
+
+class Engine(Protocol):
+    """Runs one job; called in a thread of its own for every job."""
+
+    def run(self, spec: Path, emit: Emit, cancelled: Cancelled) -> Outcome:
+        """Run the job of *spec* and stay until it ended, as :func:`spatialmeta_app.jobs.supervise.supervise`."""
+
+    def prepare(self) -> None:
+        """Called now and then by the runner: get ready for the next job."""
+
+    def stop(self) -> None:
+        """End everything now; :meth:`run` then answers 'died'."""
+
+
+class LocalEngine:
+    """Children on this machine, with one spare that has done its imports, so that a job starts at once."""
+
+    def __init__(self, *, spare: bool = True) -> None:
+        self._keep_spare = spare
+        self._spare: subprocess.Popen[bytes] | None = None
+        self._children: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+
+    def run(self, spec: Path, emit: Emit, cancelled: Cancelled) -> Outcome:
+        with self._lock:
+            spare, self._spare = self._spare, None
+            spare = spare if spare is not None and spare.poll() is None else None
+            child = spare or start(spec)
+            self._children.add(child)
+        try:
+            return supervise(spec, emit, cancelled, child=child, warm=spare is not None)
+        finally:
+            with self._lock:
+                self._children.discard(child)
+
+    def prepare(self) -> None:
+        """Start a spare where there is none. Called by the runner's main thread: Linux ends a child with the thread
+        that started it, and that one lives as long as the runner."""
+        with self._lock:
+            if self._keep_spare and (self._spare is None or self._spare.poll() is not None):
+                self._spare = start()
+
+    def stop(self) -> None:
+        with self._lock:
+            self._keep_spare = False
+            for child in [*self._children, *([self._spare] if self._spare else [])]:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(child.pid, signal.SIGKILL)
+            if self._spare:
+                self._spare.wait()
+                self._spare.stdin.close()
+                self._spare.stdout.close()

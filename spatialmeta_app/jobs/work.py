@@ -1,0 +1,187 @@
+"""What a job's child does for each kind of job: read, run, write one immutable result."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.context import Context
+from core.errors import DataError
+from spatialmeta_app.config import Settings
+from spatialmeta_app.workspace import IMPORTS, Result, Workspace, WorkspaceError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+RUN_SHARE = 0.95  # of the progress bar; the rest is writing
+
+BeginSaving = Callable[[], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A job as its child sees it. ``begin_saving`` is called before something is written that a cancel should keep."""
+
+    job: str
+    kind: str
+    project: str
+    sample: str | None
+    user: str
+    config: dict[str, Any]
+    inputs: dict[str, Any]
+    attempt: int
+    folder: Path
+    workspace: Workspace
+    context: Context
+    begin_saving: BeginSaving
+
+
+def perform(spec: dict[str, Any], context: Context, begin_saving: BeginSaving) -> str | None:
+    """Do the job of *spec*; returns the id of its result, or the name of the file an export wrote.
+
+    Raises
+    ------
+    SpatialMetaError
+        With one message for the person.
+    Cancelled
+        The person asked to stop and there was nothing worth keeping.
+    """
+    settings = settings_of(spec)
+    names = ("job", "kind", "project", "sample", "user", "config", "inputs", "attempt")
+    folder = settings.data / "jobs" / spec["job"]
+    workspace = Workspace(settings)
+    task = Task(
+        **{n: spec[n] for n in names}, folder=folder, workspace=workspace, context=context, begin_saving=begin_saving
+    )
+    context.progress(0.0, "starting")
+    if task.kind == "demo":
+        from spatialmeta_app.jobs.demo import make
+
+        return make(task)
+    if task.kind == "export":
+        from spatialmeta_app.jobs.export import export
+
+        return export(task)
+    written = workspace.result_of_job(task.job)  # by an attempt that was killed after its last word was written
+    if written is not None:
+        return written.id
+    return (import_section(task) if task.kind in IMPORTS else run(task)).id
+
+
+def settings_of(spec: dict[str, Any]) -> Settings:
+    """The runner's settings, which travel in the spec: the child reads no environment."""
+    values = dict(spec["settings"])
+    return Settings(**values | {"data": Path(values["data"])})
+
+
+def import_section(task: Task) -> Result:
+    """Read and check an uploaded section and store it with its checks, also where they block the next steps."""
+    from core import io
+
+    task.context.progress(0.05, "reading the file")
+    started = time.time()
+    adata = _read(task)
+    task.context.stop_if_cancelled()
+    task.context.progress(0.5, "checking")
+    checks = io.check_st(adata) if task.kind == "st" else io.check_sm(adata)
+    task.context.stop_if_cancelled()
+    summary = {"checks": [dataclasses.asdict(check) for check in checks]}
+    return add(task, task.kind, adata, config=task.config, inputs=task.inputs, started=started, summary=summary)
+
+
+def _read(task: Task) -> AnnData:
+    from core import io
+
+    def file(name: str) -> Path | None:
+        path = task.inputs.get(name)
+        return task.workspace.uploads.resolve(task.project, path) if path else None
+
+    path = file("file")
+    if path is None:
+        raise WorkspaceError(f"a file for '{task.kind}'", found="none", mend="Upload one first.")
+    if task.kind == "st":
+        scale = task.inputs.get("image_scale")
+        return io.read_st(path, image=file("image"), image_scale=scale, spatial=file("spatial"))
+    return io.read_sm(path, ibd=file("ibd"), spatial_key=task.config.get("spatial_key") or None)
+
+
+def run(task: Task, step: str | None = None) -> Result:
+    """Run a step of :data:`core.pipeline.STEPS` on the chosen results before it."""
+    from core import io, pipeline
+
+    step = step or task.kind
+    started = time.time()
+    sources = task.workspace.inputs_of(task.sample, step)
+    config = pipeline.STEPS[step].config(task.config)
+    task.context.progress(0.0, "reading")
+    inputs = {name: io.read_h5ad(task.workspace.path(result, "data.h5ad")) for name, result in sources.items()}
+    output = pipeline.run_step(step, inputs, config, Share(task.context, 0.0, RUN_SHARE))
+    return add(
+        task,
+        step,
+        output,
+        config=dataclasses.asdict(config),
+        inputs={name: result.id for name, result in sources.items()},
+        started=started,
+        summary={"stopped": task.context.cancelled()},
+    )
+
+
+def add(
+    task: Task,
+    step: str,
+    adata: AnnData,
+    *,
+    config: dict[str, Any],
+    inputs: dict[str, Any],
+    started: float,
+    summary: dict[str, Any],
+) -> Result:
+    """Write *adata* as a result: the data, its view for the browser, and for ST the histology."""
+    from core import io
+    from core.provenance import versions
+    from spatialmeta_app.workspace import overview, views
+
+    if adata.n_obs == 0 and not any(check["level"] == "blocking" for check in summary.get("checks", ())):
+        raise DataError("something left after the step", found="no spots", mend="Loosen the settings.")
+
+    def write(directory: Path) -> dict[str, Any]:
+        io.write_h5ad(adata, directory / "data.h5ad")
+        views.write_view(adata, directory / "view")
+        if step == "st":
+            overview.write_overview(adata, directory / "image")
+        return views.counts(adata) | summary
+
+    task.context.progress(RUN_SHARE, "writing the result")
+    task.begin_saving()
+    return task.workspace.add_result(
+        task.sample,
+        step,
+        writer=write,
+        config=config,
+        inputs=inputs,
+        seed=config.get("seed"),
+        versions=versions(),
+        job=task.job,
+        started=started,
+    )
+
+
+class Share(Context):
+    """A part of another context's progress bar."""
+
+    def __init__(self, context: Context, start: float, end: float, prefix: str = "") -> None:
+        self._context, self._start, self._width, self._prefix = context, start, end - start, prefix
+        self.checkpoints = context.checkpoints
+
+    def progress(self, fraction: float, message: str, **numbers: float) -> None:
+        self._context.progress(self._start + self._width * fraction, self._prefix + message, **numbers)
+
+    def preview(self, name: str, **arrays: Any) -> None:
+        self._context.preview(name, **arrays)
+
+    def cancelled(self) -> bool:
+        return self._context.cancelled()
