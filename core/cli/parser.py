@@ -1,0 +1,122 @@
+"""What the commands are called and take."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from core.cli import commands
+from core.cli.arguments import Settings, settings_of_all_steps
+from core.pipeline import STEPS
+
+ABOUT = "Integrate spatial transcriptomics (ST) and spatial metabolomics (SM)."
+STEP_HELP = {
+    "align": "bring an SM section into the frame of its ST section",
+    "reassign": "resample aligned SM pixels onto ST spots",
+    "features": "select spatially variable genes and metabolites",
+    "integrate": "joint embedding by the conditional VAE; selects features first where none are chosen",
+    "cluster": "neighbours, Leiden clusters and UMAP of the embedding",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line, as all errors of the command line do."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; the namespace's ``command`` is the function to call."""
+    parser = Parser(prog="python -m core", description=ABOUT, allow_abbrev=False)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    _add_simulate(subparsers)
+    _add_inspect(subparsers)
+    for name in STEPS:
+        _add_step(subparsers, name)
+    _add_markers(subparsers)
+    _add_run(subparsers)
+    return parser
+
+
+def _command(subparsers, name: str, about: str, function: Callable) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".", allow_abbrev=False)
+    parser.add_argument("--json", action="store_true", help="answer in JSON on standard output, without progress")
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _add_simulate(subparsers) -> None:
+    from core.datasets import SimulateConfig
+
+    about = "write a simulated pair with known truth: st.h5ad, sm.h5ad and truth.json"
+    parser = _command(subparsers, "simulate", about, commands.simulate)
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write into; made where it is missing")
+    settings = Settings(SimulateConfig)
+    settings.add_to(parser, "settings")
+    parser.set_defaults(settings=settings)
+
+
+def _add_inspect(subparsers) -> None:
+    about = "read a section or a joint object and say what is in it and whether it can be used"
+    parser = _command(subparsers, "inspect", about, commands.inspect)
+    parser.add_argument("file", metavar="FILE", help="any format that can be read")
+    parser.add_argument(
+        "--kind",
+        choices=("auto", "st", "sm", "joint"),
+        default="auto",
+        help="what the file is (default auto: by its format and content)",
+    )
+    _add_reading(parser)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("reading")
+    group.add_argument("--sm-spatial-key", metavar="KEY", help="obsm entry of an SM h5ad that holds its coordinates")
+    group.add_argument("--ibd", metavar="FILE", help="binary part of an imzML (default: the one beside it)")
+    group.add_argument("--image", metavar="FILE", help="histology of the ST section")
+    group.add_argument("--image-scale", type=float, metavar="X", help="pixels of the image per full-resolution pixel")
+
+
+def _add_pair(parser: argparse.ArgumentParser, out: str) -> None:
+    parser.add_argument("--st", required=True, metavar="ST", help="ST section: h5ad, Space Ranger folder or zip, .h5")
+    parser.add_argument("--sm", required=True, metavar="SM", help="SM section: h5ad, imzML, CSV or TSV peak table")
+    parser.add_argument("--out", required=True, metavar=out, help="h5ad to write")
+    _add_reading(parser)
+
+
+def _add_step(subparsers, name: str) -> None:
+    step = STEPS[name]
+    settings = Settings(step.Config)
+    pair = "sm" in step.inputs
+    parser = _command(subparsers, name, STEP_HELP[name], commands.pair_step if pair else commands.joint_step)
+    if pair:
+        _add_pair(parser, "SM_ALIGNED" if step.output == "sm" else "JOINT")
+    else:
+        parser.add_argument("joint", metavar="JOINT", help="h5ad of the step before")
+        parser.add_argument("--out", required=True, metavar="RESULT", help="h5ad to write")
+    settings.add_to(parser, "settings")
+    parser.set_defaults(step=name, settings=settings)
+
+
+def _add_markers(subparsers) -> None:
+    about = "test every feature in each group of spots against the rest, as CSV"
+    parser = _command(subparsers, "markers", about, commands.markers)
+    parser.add_argument("joint", metavar="RESULT", help="h5ad with normalised values")
+    parser.add_argument("--groupby", required=True, metavar="COLUMN", help="obs column with the groups, e.g. leiden")
+    parser.add_argument("--out", required=True, metavar="CSV", help="table to write")
+    parser.add_argument("--layer", default="normalized", metavar="NAME", help="values to test (default normalized)")
+
+
+def _add_run(subparsers) -> None:
+    about = "do the whole work: align, reassign, features, integrate, cluster"
+    parser = _command(subparsers, "run", about, commands.run)
+    _add_pair(parser, "RESULT")
+    settings = settings_of_all_steps()
+    seen: set[str] = set()
+    for name, part in settings.items():
+        part.add_to(parser, f"settings of {name}", seen)
+    parser.set_defaults(settings=settings)
