@@ -27,6 +27,8 @@ def register(server: flask.Flask) -> None:
     server.before_request(refuse_cross_site)
     server.register_error_handler(SpatialMetaError, answer)
     server.register_error_handler(HTTPException, answer_http)
+    server.add_url_rule("/api/", "no_api", no_api)
+    server.add_url_rule("/api/<path:rest>", "no_api", no_api, methods=("GET", "POST", "PUT", "PATCH", "DELETE"))
 
 
 def refuse_cross_site() -> flask.Response | None:
@@ -35,6 +37,11 @@ def refuse_cross_site() -> flask.Response | None:
     if not request.path.startswith("/api/") or request.method in READING or request.headers.get(HEADER) == "1":
         return None
     return _json(403, f"the header {HEADER}: 1 with every change", "none", "Send it.")
+
+
+def no_api(rest: str = "") -> flask.Response:
+    """404 for addresses under ``/api/`` that do not exist; Dash would answer them with its page."""
+    return _json(404, "an address of the API", f"/api/{rest[:80]}", "")
 
 
 def answer(error: SpatialMetaError) -> flask.Response:

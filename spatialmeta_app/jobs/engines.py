@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from spatialmeta_app.jobs.supervise import Cancelled, Emit, Outcome, start, supervise
+from spatialmeta_app.jobs.supervise import CHILD, Cancelled, Emit, Outcome, start, supervise
 
 
 class Engine(Protocol):
@@ -26,20 +28,25 @@ class Engine(Protocol):
         """End everything now; :meth:`run` then answers 'died'."""
 
 
+SPARE_PAUSE_S = 10.0  # after a spare that ended by itself
+
+
 class LocalEngine:
     """Children on this machine, with one spare that has done its imports, so that a job starts at once."""
 
-    def __init__(self, *, spare: bool = True) -> None:
+    def __init__(self, *, spare: bool = True, command: Sequence[str] = CHILD) -> None:
         self._keep_spare = spare
+        self._command = command
         self._spare: subprocess.Popen[bytes] | None = None
         self._children: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
+        self._not_before = 0.0
 
     def run(self, spec: Path, emit: Emit, cancelled: Cancelled) -> Outcome:
         with self._lock:
             spare, self._spare = self._spare, None
             spare = spare if spare is not None and spare.poll() is None else None
-            child = spare or start(spec)
+            child = spare or start(spec, command=self._command)
             self._children.add(child)
         try:
             return supervise(spec, emit, cancelled, child=child, warm=spare is not None)
@@ -51,8 +58,11 @@ class LocalEngine:
         """Start a spare where there is none. Called by the runner's main thread: Linux ends a child with the thread
         that started it, and that one lives as long as the runner."""
         with self._lock:
-            if self._keep_spare and (self._spare is None or self._spare.poll() is not None):
-                self._spare = start()
+            if self._spare is not None and self._spare.poll() is not None:
+                _close(self._spare)
+                self._spare, self._not_before = None, time.monotonic() + SPARE_PAUSE_S
+            if self._keep_spare and self._spare is None and time.monotonic() > self._not_before:
+                self._spare = start(command=self._command)
 
     def stop(self) -> None:
         with self._lock:
@@ -61,6 +71,11 @@ class LocalEngine:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(child.pid, signal.SIGKILL)
             if self._spare:
-                self._spare.wait()
-                self._spare.stdin.close()
-                self._spare.stdout.close()
+                _close(self._spare)
+                self._spare = None
+
+
+def _close(child: subprocess.Popen[bytes]) -> None:
+    child.wait()
+    child.stdin.close()
+    child.stdout.close()

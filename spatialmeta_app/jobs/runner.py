@@ -37,6 +37,7 @@ log = logging.getLogger("spatialmeta.runner")
 POLL_S = 0.15
 HEARTBEAT_S = 1.0
 REPORT_S = 0.1
+RETRY_S = 2.0
 
 
 class Runner:
@@ -105,12 +106,25 @@ class Runner:
         try:
             outcome = self.engine.run(self._write_spec(job), reporter.emit, cancelled)
             reporter.flush(always=True)
-            self._end(job, outcome)
         except SpatialMetaError as error:
-            self.store.finish(job, FAILED, error=error.message)
+            outcome = Outcome(FAILED, error=error.message)
         except Exception as error:
             log.exception("job %s", job.id)
-            self.store.finish(job, FAILED, error=f"The runner could not run it: {error}")
+            outcome = Outcome(FAILED, error=f"The runner could not run it: {error}")
+        self._end_surely(job, outcome)
+
+    def _end_surely(self, job: Job, outcome: Outcome) -> None:
+        """Record the end, again and again while the disk is full: a job must not stay 'running' for ever."""
+        while True:
+            try:
+                self._end(job, outcome)
+                break
+            except StorageError as error:
+                log.warning("end of %s: %s", job.id, error.message)
+                if self._stopping.wait(RETRY_S):
+                    return  # the next runner finds it
+        if not self.store.exists(job):  # deleted with its project meanwhile
+            shutil.rmtree(self.store.folder(job), ignore_errors=True)
 
     def _end(self, job: Job, outcome: Outcome) -> None:
         if outcome.state == "died":

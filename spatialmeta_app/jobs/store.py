@@ -104,6 +104,10 @@ class JobStore:
             raise NotFoundError("a job", found="none with this id", mend="It was deleted with its project.")
         return job_from_row(row)
 
+    def exists(self, job: str | Job) -> bool:
+        """Whether the job is still there; it goes with its project."""
+        return self.database.row("SELECT 1 FROM jobs WHERE id = ?", (key(job),)) is not None
+
     def jobs(self, project: Any = None, since: int = 0, user: str | None = None) -> list[Job]:
         """Jobs (of a project, of a user) that changed after *since*, newest first."""
         rows = self.database.rows(
@@ -124,6 +128,7 @@ class JobStore:
             state = {QUEUED: CANCELLED, RUNNING: CANCELLING}.get(_state(db, key(job)))
             if state == CANCELLED:
                 _update(db, key(job), state=state, message="cancelled", finished=now)
+                self._fail_followers(db)
             elif state == CANCELLING:
                 _update(db, key(job), state=state, message="stopping")
         return self.get(job)
@@ -168,10 +173,10 @@ class JobStore:
         held
             Resources that something outside the store holds.
         """
-        if self.database.row("SELECT 1 FROM jobs WHERE state = ?", (QUEUED,)) is None:
+        if not self._worth_claiming():
             return None
         with self.database.write() as db:
-            self._fail_orphans(db)
+            self._fail_followers(db)
             running = db.execute(
                 "SELECT user, resources FROM jobs WHERE state IN (?, ?)", (RUNNING, CANCELLING)
             ).fetchall()
@@ -196,6 +201,12 @@ class JobStore:
                 started=now, message="starting", fraction=0.0, numbers="{}",
             )  # fmt: skip
             return job_from_row(_row(db, job["id"]))
+
+    def _worth_claiming(self) -> bool:
+        """A look without the write lock, since the runner asks several times a second."""
+        sql = "SELECT state != 'queued' AS busy, COUNT(*) AS n FROM jobs WHERE state IN (?, ?, ?) GROUP BY busy"
+        numbers = {row["busy"]: row["n"] for row in self.database.rows(sql, ACTIVE)}
+        return numbers.get(0, 0) > 0 and numbers.get(1, 0) < self.settings.workers
 
     def heartbeat(self, runner: str) -> None:
         """Prolong the leases of all jobs that *runner* holds."""
@@ -247,6 +258,7 @@ class JobStore:
             if state == DONE:
                 values["fraction"] = 1.0
             _update(db, key(job), **values, message=message or state)
+            self._fail_followers(db)
         if state == DONE:
             shutil.rmtree(self.folder(job) / "checkpoints", ignore_errors=True)
 
@@ -283,13 +295,13 @@ class JobStore:
             message = f"waiting to go on ({reason})"
             _update(db, row["id"], state=QUEUED, message=message, runner=None, lease=None)
 
-    def _fail_orphans(self, db: sqlite3.Connection) -> None:
+    def _fail_followers(self, db: sqlite3.Connection) -> None:
         """Fail what waits for a job that did not end well; again until a whole chain is told."""
         sql = """SELECT jobs.id, before.kind, before.state FROM jobs LEFT JOIN jobs AS before ON before.id = jobs.after
                  WHERE jobs.state = 'queued' AND jobs.after IS NOT NULL
                  AND (before.id IS NULL OR before.state IN ('failed', 'cancelled'))"""
-        while orphans := db.execute(sql).fetchall():
-            for row in orphans:
+        while followers := db.execute(sql).fetchall():
+            for row in followers:
                 before = f"the step '{row['kind']}' before it was {row['state']}" if row["kind"] else "it was deleted"
                 error = f"Not started: {before}. Run that again first."
                 _update(db, row["id"], state=FAILED, message="not started", error=error, finished=time.time())

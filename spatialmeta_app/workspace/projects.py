@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
 
+from core.errors import StorageError
 from spatialmeta_app.config import Settings
 from spatialmeta_app.workspace import directories
 from spatialmeta_app.workspace.copying import copy_project
@@ -189,9 +191,15 @@ class Workspace:
 
     def _insert_result(self, result: Result, record: dict[str, Any]) -> None:
         row = (result.id, result.project, result.sample, result.step, result.job, result.bytes, result.created)
-        with self.database.write() as db:
-            db.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, json.dumps(record)))
-            db.execute("INSERT OR REPLACE INTO choices VALUES (?, ?, ?)", (result.sample, result.step, result.id))
+        try:
+            with self.database.write() as db:
+                db.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, json.dumps(record)))
+                db.execute("INSERT OR REPLACE INTO choices VALUES (?, ?, ?)", (result.sample, result.step, result.id))
+        except (sqlite3.IntegrityError, StorageError) as error:
+            shutil.rmtree(self._result_path(result.project, result.sample, result.id), ignore_errors=True)
+            if isinstance(error, StorageError):
+                raise
+            raise NotFoundError("the sample of this result", found="none", mend="It was deleted meanwhile.") from error
 
     def results(self, sample: str | Sample, step: str | None = None) -> list[Result]:
         """The results of a sample (of one step), newest first."""

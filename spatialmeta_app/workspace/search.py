@@ -12,14 +12,21 @@ TEXTS = ("name", keys.SYMBOL, keys.ANNOTATION, keys.GENE_IDS)
 SHOWN = ("name", keys.TYPE, keys.SYMBOL, keys.MZ, keys.ANNOTATION)
 
 
-def search(features: dict[str, np.ndarray], query: str, limit: int, *, kind: str | None = None) -> list[dict[str, Any]]:
+def lowered(features: dict[str, np.ndarray]) -> list[list[str]]:
+    """The texts that are searched, in small letters; made once per result."""
+    return [np.char.lower(features[column]).tolist() for column in TEXTS if column in features]
+
+
+def search(
+    features: dict[str, np.ndarray], texts: list[list[str]], query: str, limit: int, *, kind: str | None = None
+) -> list[dict[str, Any]]:
     """Features that fit *query*, best first: equal, then m/z, then beginning with it, then containing it.
 
     A number also finds m/z within one unit of its last digit (``798.5``: 798.4 to 798.6), the nearest first. An empty
-    query gives the first features.
+    query gives the first features. *texts* is :func:`lowered` of *features*.
     """
     text = query.strip().lower()
-    ranks = _text_ranks(features, text)
+    ranks = _text_ranks(texts, text, features["name"].shape[0])
     _add_mz(ranks, features, text)
     if kind is not None:
         ranks[features[keys.TYPE] != kind] = np.inf
@@ -38,17 +45,14 @@ def describe(features: dict[str, np.ndarray], index: int) -> dict[str, Any]:
     return found
 
 
-def _text_ranks(features: dict[str, np.ndarray], text: str) -> np.ndarray:
-    ranks = np.full(features["name"].shape[0], 0.0 if text == "" else np.inf)
+def _text_ranks(texts: list[list[str]], text: str, n: int) -> np.ndarray:
+    ranks = np.full(n, 0.0 if text == "" else np.inf)
     if text == "":
         return ranks
-    for column in TEXTS:
-        if column not in features:
-            continue
-        for i, value in enumerate(np.char.lower(features[column]).tolist()):
-            at = value.find(text)
-            if at >= 0:
-                rank = 0.0 if len(value) == len(text) else 2.0 if at == 0 else 3.0
+    for column in texts:
+        for i, value in enumerate(column):
+            if text in value:
+                rank = 0.0 if len(value) == len(text) else 2.0 if value.startswith(text) else 3.0
                 ranks[i] = min(ranks[i], rank + len(value) * 1e-3)
     return ranks
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 import unicodedata
+from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -91,7 +92,7 @@ class Uploads:
         """
         if upload.state != "receiving":
             raise ConflictError("an unfinished upload", found="a finished one", current=upload.size)
-        with open(self.path(upload), "ab") as file:
+        with open(self.path(upload), "ab", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -101,14 +102,10 @@ class Uploads:
                 raise self._misplaced(upload, offset)
             return self._receive(upload, file, stream, position)
 
-    def _receive(self, upload: Upload, file: BinaryIO, stream: BinaryIO, position: int) -> int:
-        try:
-            while position < upload.size and (piece := stream.read(min(PIECE, upload.size - position))):
-                file.write(piece)
-                position += len(piece)
-            file.flush()
-        except OSError as error:
-            raise StorageError("room for the upload", found=str(error), mend="Free disk space, then go on.") from error
+    def _receive(self, upload: Upload, file: RawIOBase, stream: BinaryIO, position: int) -> int:
+        while position < upload.size and (piece := stream.read(min(PIECE, upload.size - position))):
+            _write(file, piece)
+            position += len(piece)
         if position == upload.size and stream.read(1):
             raise WorkspaceError(f"{upload.size} bytes as announced", found="more", mend="Start the upload again.")
         return position
@@ -255,6 +252,16 @@ class Uploads:
                 found=f"{gib(used)} and a file of {gib(size)}",
                 mend="Delete uploads or results that are not needed.",
             )
+
+
+def _write(file: RawIOBase, piece: bytes) -> None:
+    """All of *piece*: an unbuffered write may take only a part of it."""
+    rest = memoryview(piece)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError as error:
+        raise StorageError("room for the upload", found=str(error), mend="Free disk space, then go on.") from error
 
 
 def _used(db, project: str) -> int:

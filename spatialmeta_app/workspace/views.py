@@ -25,7 +25,7 @@ import numpy as np
 
 from core import keys
 from spatialmeta_app.workspace.errors import NotFoundError
-from spatialmeta_app.workspace.search import search
+from spatialmeta_app.workspace.search import lowered, search
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -111,7 +111,7 @@ class View:
     def features(self) -> dict[str, np.ndarray]:
         """The feature table, one array (n_vars,) per column: ``name, type, symbol, mz, annotation, selected,
         morans_i, mean …`` as far as the data has them; texts are '' and numbers NaN where missing."""
-        return _features(self.directory / "features.npz")
+        return _features(self.directory / "features.npz")[0]
 
     def index_of(self, name: str) -> int:
         """Index of the feature called *name*."""
@@ -125,7 +125,8 @@ class View:
 
         Each is ``{index, name, type, symbol, mz, annotation}`` without what is missing.
         """
-        return search(self.features, query, limit, kind=kind)
+        features, texts = _features(self.directory / "features.npz")
+        return search(features, texts, query, limit, kind=kind)
 
     def _known(self, name: str, known: Any, noun: str) -> str:
         if name not in known:  # also what keeps a hostile name from becoming a path
@@ -136,7 +137,11 @@ class View:
         return np.load(self.directory / name, mmap_mode="r", allow_pickle=False)
 
 
-@lru_cache(maxsize=16)  # 40,000 features take about 20 MB at most; a result never changes
-def _features(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as table:
-        return {name: table[name] for name in table.files}
+@lru_cache(maxsize=8)  # 40,000 features take about 20 MB; a result never changes
+def _features(path: Path) -> tuple[dict[str, np.ndarray], list[list[str]]]:
+    try:
+        with np.load(path, allow_pickle=False) as table:
+            features = {name: table[name] for name in table.files}
+    except FileNotFoundError:
+        raise NotFoundError("the view of a result", found="none", mend="Run the step again.") from None
+    return features, lowered(features)
