@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from anndata import AnnData
 
 from core import keys
 from core.analysis.regions import area_um2, assign_regions, groups_of
 from core.analysis.trajectories import path_length, project_on_path
 from core.errors import DataError
 from core.spatial.scale import um_per_px
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 #: entries of uns['spatialmeta']['regions'] and ['trajectories']
 PX, UM, COLUMNS = "px", "um", "columns"

@@ -5,11 +5,12 @@ Neighbouring spots are not independent, so the p-values are too small; rank by t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from scipy import sparse
 from scipy.special import ndtr
 
@@ -17,6 +18,9 @@ from core import keys
 from core.context import Context
 from core.errors import DataError
 from core.fdr import benjamini_hochberg
+
+if TYPE_CHECKING:  # the web process ranks typed arrays by this module, and must stay free of anndata
+    from anndata import AnnData
 
 #: stored values that are sorted together
 BLOCK_NUMBERS = 1 << 21
@@ -113,23 +117,52 @@ def compare(
 def _table(adata: AnnData, codes: np.ndarray, names: list[str], layer: str, context: Context) -> pd.DataFrame:
     if layer not in adata.layers:
         raise DataError(f"a layer '{layer}'", found=f"{sorted(adata.layers)}", mend="Select features first.")
-    sizes = np.bincount(codes[codes >= 0], minlength=len(names))
-    if not names or (sizes == 0).any() or (sizes == adata.n_obs).any():
-        raise DataError("spots in every group and outside it", found=f"groups of {sizes.tolist()} among {adata.n_obs}")
-    X = sparse.csc_matrix(adata.layers[layer])
+    is_gene = (adata.var[keys.TYPE] == keys.ST).to_numpy() if keys.TYPE in adata.var else np.ones(adata.n_vars, bool)
+    return tables(adata.layers[layer], codes, names, adata.var_names, is_gene=is_gene, context=context)
+
+
+def tables(
+    X: np.ndarray | sparse.spmatrix,
+    codes: np.ndarray,
+    groups: Sequence[str],
+    features: Sequence[str],
+    *,
+    is_gene: np.ndarray,
+    context: Context | None = None,
+) -> pd.DataFrame:
+    """Every group against all other spots, rows and columns as in :func:`markers`, from arrays alone.
+
+    Parameters
+    ----------
+    X
+        Normalised values, shape (n, n_features).
+    codes
+        Group of every spot, shape (n,); -1 for spots that are only part of the rest.
+    is_gene
+        bool, shape (n_features,): genes are log1p, metabolites linear.
+
+    Raises
+    ------
+    DataError
+        When a group has no spots, or all.
+    """
+    context = context or Context()
+    X = sparse.csc_matrix(X)
+    sizes = np.bincount(codes[codes >= 0], minlength=len(groups))
+    if not len(groups) or (sizes == 0).any() or (sizes == X.shape[0]).any():
+        raise DataError("spots in every group and outside it", found=f"groups of {sizes.tolist()} among {X.shape[0]}")
     context.progress(0.1, "ranking")
-    test = rank_sum(X, codes, len(names))
+    test = rank_sum(X, codes, len(groups))
     context.stop_if_cancelled()
     context.progress(0.8, "fold changes")
-    is_gene = (adata.var[keys.TYPE] == keys.ST).to_numpy() if keys.TYPE in adata.var else np.ones(X.shape[1], bool)
-    means, shares = _means_and_shares(_linear(X, is_gene), codes, len(names))
-    tables = []
-    for number, name in enumerate(names):
+    means, shares = _means_and_shares(_linear(X, is_gene), codes, len(groups))
+    found = []
+    for number, name in enumerate(groups):
         (inside, outside), (share_in, share_out) = means[number], shares[number]
         table = pd.DataFrame(
             {
                 "group": name,
-                "feature": adata.var_names.astype(str),
+                "feature": np.asarray(features).astype(str),
                 "type": np.where(is_gene, keys.ST, keys.SM),
                 "auc": test.auc[number],
                 "log2fc": np.log2((inside + PSEUDO) / (outside + PSEUDO)),
@@ -141,9 +174,9 @@ def _table(adata: AnnData, codes: np.ndarray, names: list[str], layer: str, cont
                 "share_out": share_out,
             }
         )
-        tables.append(table.sort_values("auc", ascending=False, kind="stable"))
-    context.progress(1.0, f"{len(names)} groups")
-    return pd.concat(tables, ignore_index=True)
+        found.append(table.sort_values("auc", ascending=False, kind="stable"))
+    context.progress(1.0, f"{len(groups)} groups")
+    return pd.concat(found, ignore_index=True)
 
 
 def _blocks(X: sparse.csc_matrix):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from anndata import AnnData
 from scipy.spatial import cKDTree
 
 from core import keys
 from core.errors import DataError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 #: distance between the centres of neighbouring Visium spots
 SPOT_PITCH_UM = 100.0
