@@ -113,7 +113,8 @@ class Zinb(nn.Module):
         repeats = len(hidden) // len(rows)
         log_library = rows.totals.clamp_min(1e-6).log().repeat(repeats)[:, None]
         log_mu = torch.log_softmax(self.rate(hidden).float(), dim=-1) + log_library
-        return zinb_nll(rows, log_mu, self._log_theta(hidden), self.dropout_logits(hidden).float())
+        zi_logits = self.dropout_logits(hidden).float().clamp(-30.0, 30.0)
+        return zinb_nll(rows, log_mu, self._log_theta(hidden), zi_logits)
 
     def _log_theta(self, hidden: Tensor) -> Tensor:
         log_theta = self.log_theta(hidden).float() if isinstance(self.log_theta, nn.Module) else self.log_theta

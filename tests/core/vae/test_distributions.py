@@ -19,7 +19,7 @@ def sparse_rows(counts: np.ndarray, dtype: torch.dtype = torch.double) -> Sparse
 
 def draw(seed: int, n: int = 7, p: int = 5, repeats: int = 1, by_spot: bool = False):
     rng = np.random.default_rng(seed)
-    counts = rng.poisson(2.0, (n, p)) * (rng.random((n, p)) < 0.5)
+    counts = rng.poisson(rng.choice([2.0, 30.0], p), (n, p)) * (rng.random((n, p)) < 0.5)  # within and beyond the table
     log_mu = torch.from_numpy(rng.normal(0.5, 1.5, (repeats * n, p)))
     log_theta = torch.from_numpy(rng.normal(0, 1.5, (repeats * n, p) if by_spot else p))
     zi_logits = torch.from_numpy(rng.normal(-1, 2.0, (repeats * n, p)))
@@ -56,6 +56,14 @@ def test_zinb_gradient(by_spot):
         p.requires_grad_(True)
     rows = sparse_rows(counts)
     assert torch.autograd.gradcheck(lambda *a: zinb_nll(rows, *a), parameters)
+
+
+def test_zinb_takes_fractions_as_the_gamma_functions_do():
+    counts, log_mu, log_theta, zi_logits = draw(8)
+    counts = counts * 0.7
+    by_feature = zinb_nll(sparse_rows(counts), log_mu, log_theta, zi_logits)
+    by_spot = zinb_nll(sparse_rows(counts), log_mu, log_theta.expand_as(log_mu).contiguous(), zi_logits)
+    torch.testing.assert_close(by_feature, by_spot)
 
 
 def test_zinb_repeats_are_separate_sums():
