@@ -1,7 +1,7 @@
 """The XML part of imzML, read as a stream and believed only after it was held against the .ibd.
 
 The parser is expat with every door closed: no DOCTYPE, no entities, four encodings. What comes out is one row of
-numbers per spectrum; :func:`read_header` checks UUID, checksum, and each offset and length against the size of the .ibd.
+numbers per spectrum; :func:`read_header` checks UUID, checksum, and each offset and length against the .ibd.
 """
 
 from __future__ import annotations

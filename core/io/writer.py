@@ -131,7 +131,9 @@ def _bytes(value: object) -> int:
         return value.data.nbytes + value.indices.nbytes + value.indptr.nbytes
     if hasattr(value, "memory_usage"):  # DataFrame
         return int(np.sum(value.memory_usage(deep=True)))
-    return int(getattr(value, "nbytes", 0) or len(value) if isinstance(value, str) else getattr(value, "nbytes", 0))
+    if isinstance(value, str):
+        return len(value)
+    return int(getattr(value, "nbytes", 0))
 
 
 def _refuse_slashes(adata: AnnData) -> None:
