@@ -347,7 +347,7 @@
       return index.map((i) => (xy ? [xy[2 * i], xy[2 * i + 1]] : draw.apply(matrix(), ...at(i))));
     },
   };
-  window.dash_clientside = Object.assign({}, window.dash_clientside, {
+  window.dash_clientside = Object.assign(window.dash_clientside || {}, {
     align: {
       load: (scene) => load(scene),
       colour: async (choice, ready) => { if (ready && mounted()) await colour(choice); return window.dash_clientside.no_update; },

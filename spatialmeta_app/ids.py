@@ -12,9 +12,11 @@ class Shell:
     URL = "url"  # dcc.Location; pathname and search
     HEADER = "header"
     PLACE = "place"  # the two pickers
+    NAME_FORM = "name-form"  # stands in their place while something is named
     STEPPER = "stepper"
     JOBS = "jobs"  # dcc.Store {project, seq, jobs: [Job as JSON, newest first]}, kept fresh by assets/jobs.js
     JOBS_ENDED = "jobs-ended"  # dcc.Store {seq, jobs: [...]}: set once for jobs that ended since the page was opened
+    SUBMITTED = "submitted"  # dcc.Store: any new value makes assets/jobs.js ask at once
     ALERT = "alert"  # dcc.Store {level, title, text, found, mend}: assets/shell.js shows it
     CHANGED = "place-changed"  # dcc.Store, counts up when a project or sample was renamed or added
     UNDO = "undo"
@@ -22,7 +24,7 @@ class Shell:
     THEME = "theme"
     TRAY = "tray"
     TRAY_PANEL = "tray-panel"
-    RENAME = "rename"  # pattern {"rename": "project" | "sample", "part": ...}
+    RENAME = "rename"  # pattern {"rename": "project" | "sample" | "new-sample", "part": "open" | "name" | …}
 
 
 class Home:
@@ -32,25 +34,37 @@ class Home:
     NAME = "home-name"
     LIST = "home-list"
     DEMO = "home-demo"
+    DEMO_STATE = "home-demo-state"
+    WALK = "home-walk"
+    WAITING = "home-waiting"
+    CONFIRM = "home-confirm"
+    DOOMED = "home-doomed"
 
 
 class Data:
-    """`/p/<project>/<sample>/data`"""
+    """`/p/<project>/<sample>/data`; the script is assets/upload.js."""
 
-    PAGE = "data-page"
-    SLOTS = "data-slots"
-    THUMBNAILS = "data-thumbnails"
+    UPLOADED = "data-uploaded"  # dcc.Store {id, slot, filename, n}: set by upload.js when a file is complete
+    STATES = "data-states"  # pattern {"data-states": slot}: what a slot holds
+    SCALE = "data-scale"
+    KEY_FRAME = "data-key-frame"
+    KEY = "data-key"
+    TILES = "data-tiles"
     CHECKS = "data-checks"
     NEXT = "data-next"
-    UPLOADED = "data-uploaded"  # dcc.Store {slot: upload ids}, set by assets/upload.js when a slot is complete
+    BROWSE = "data-browse"  # dcc.Store: the folder of the server that is shown
+    BROWSE_AS = "data-browse-as"
+    BROWSER = "data-browser"  # its entries: pattern {"data-browser": "folder" | "file", "path": path}
 
 
 class Jobs:
     """`/p/<project>/jobs`"""
 
+    PROJECT = "jobs-project"
     TABLE = "jobs-table"
-    LOG = "jobs-log"
-    CHOSEN = "jobs-chosen"
+    CHOSEN = "jobs-chosen"  # dcc.Store: id of the job whose details are shown
+    DETAILS = "jobs-details"
+    ACTION = "jobs-action"  # pattern {"jobs-action": "show" | "cancel" | "again", "job": id}
 
 
 class Steps:
@@ -153,27 +167,36 @@ class Export:
 class Explore:
     """`/p/<project>/<sample>/explore`. The scripts ``assets/explore*.js`` use the same ids."""
 
-    CONTEXT = "explore-context"  # dcc.Store {project, sample, result, results, palettes}: what the scripts start from
+    CONTEXT = "explore-context"  # dcc.Store {project, sample, result, palettes}: what the scripts start from
     RESULT = "explore-result"
-    SEARCH = "explore-search"  # filled by explore-panels.js
+    SEARCH = "explore-search"  # filled by explore-panels.js, as all lists of this page are
     SECOND = "explore-second"
     LAYER = "explore-layer"
     SCALE = "explore-scale"
+    BIVARIATE = "explore-bivariate"
     RANGE = "explore-range"
+    RANGE_BAR = "explore-range-bar"
+    RANGE_TEXT = "explore-range-text"
     LOW = "explore-low"
     HIGH = "explore-high"
     LOG = "explore-log"
-    BIVARIATE = "explore-bivariate"
     HISTOLOGY = "explore-histology"
+    HISTOLOGY_ROW = "explore-histology-row"
     SPOTS = "explore-spots"
     SIZE = "explore-size"
     CATEGORIES = "explore-categories"
+    CATEGORIES_NAME = "explore-categories-name"
+    CATEGORY_LIST = "explore-category-list"
     TOOLBAR = "explore-toolbar"
+    HINT = "explore-hint"
+    COUNT = "explore-count"
     STAGE = "explore-stage"
     SPATIAL = "explore-spatial"
     OVERLAY = "explore-overlay"
     LEGEND = "explore-legend"
     SCALE_BAR = "explore-scale-bar"
+    FRAME_NOTE = "explore-frame-note"
+    TIP = "explore-tip"
     UMAP_PANEL = "explore-umap-panel"
     UMAP_STAGE = "explore-umap-stage"
     UMAP = "explore-umap"
@@ -182,7 +205,13 @@ class Explore:
     SHAPES = "explore-shapes"
     MARKERS = "explore-markers"
     TRAJECTORY = "explore-trajectory"
+    TRAJECTORY_NAME = "explore-trajectory-name"
+    TRAJECTORY_NOTE = "explore-trajectory-note"
     WIDTH = "explore-width"
+    REVERSE = "explore-reverse"
+    SCALED = "explore-scaled"
     PROFILE = "explore-profile"
+    PROFILE_FEATURES = "explore-profile-features"
+    PROFILE_SEARCH = "explore-profile-search"
     PROFILE_REQUEST = "explore-profile-request"  # dcc.Store {result, line, width_um, features, layer, scaled}
     SAVED = "explore-saved"

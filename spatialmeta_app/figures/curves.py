@@ -18,13 +18,16 @@ def small_multiples(
     *,
     x_title: str = "epoch",
     titles: Mapping[str, str] | None = None,
+    overlays: Mapping[str, str] | None = None,
     columns: int = 2,
     height: int | None = None,
 ) -> go.Figure:
     """One panel for each term of *history* (term -> x values, y values), trace ``i`` being term ``i``: the browser
-    appends to the traces by their number while the job runs. ``val_<term>`` is drawn into the panel of ``<term>``.
+    appends to the traces by their number while the job runs. *overlays* puts a term into the panel of another, as
+    ``{"validation": "loss"}``.
     """
-    panels = [term for term in history if not is_validation(term, history)]
+    into = {term: panel for term, panel in (overlays or {}).items() if panel in history}
+    panels = [term for term in history if term not in into]
     if not panels:
         return looks.empty("Curves appear with the first numbers of a run.", height)
     columns = min(columns, len(panels))
@@ -38,9 +41,8 @@ def small_multiples(
         horizontal_spacing=0.09,
     )
     for term, (x, y) in history.items():
-        validation = is_validation(term, history)
-        place = panels.index(term.removeprefix("val_") if validation else term)
-        color = looks.WARN if validation else looks.ACCENT
+        place = panels.index(into.get(term, term))
+        color = looks.WARN if term in into else looks.ACCENT
         figure.add_trace(_line(term, x, y, color), row=place // columns + 1, col=place % columns + 1)
     figure.update_layout(looks.layout(height, margin={"l": 8, "r": 8, "t": 24, "b": 8}))
     figure.update_xaxes(looks.axis())
@@ -48,11 +50,6 @@ def small_multiples(
     figure.update_xaxes(title={"text": x_title, "standoff": 4}, row=rows)
     figure.update_annotations(font={**looks.FONT, "size": 12}, yshift=2)
     return figure
-
-
-def is_validation(term: str, history: Mapping[str, object]) -> bool:
-    """Whether *term* is the validation curve of another term of the same *history*."""
-    return term.startswith("val_") and term.removeprefix("val_") in history
 
 
 def _line(term: str, x: Sequence[float], y: Sequence[float], color: str) -> go.Scatter:

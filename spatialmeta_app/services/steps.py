@@ -72,24 +72,22 @@ class StepView:
 
 def view(workspace: Workspace, store: JobStore, *, project: str, sample: str, step: str) -> StepView:
     """The state of *step* for one sample."""
-    chosen = {name: workspace.chosen(sample, name) for name in CHAIN}
+    chosen = workspace.choices(sample)
     inputs = CHAIN[step].values()
     return StepView(
         step=step,
-        missing=tuple(name for name in inputs if chosen[name] is None),
-        blocked=tuple(name for name in inputs if chosen[name] is not None and chosen[name].blocked),
+        missing=tuple(name for name in inputs if name not in chosen),
+        blocked=tuple(name for name in inputs if name in chosen and chosen[name].blocked),
         runs=runs(workspace, sample, step, chosen),
         job=shown_job(store, project=project, sample=sample, step=step),
     )
 
 
-def runs(
-    workspace: Workspace, sample: str, step: str, chosen: Mapping[str, Result | None] | None = None
-) -> tuple[Run, ...]:
+def runs(workspace: Workspace, sample: str, step: str, chosen: Mapping[str, Result] | None = None) -> tuple[Run, ...]:
     """All kept results of *step*, newest first."""
-    chosen = chosen or {name: workspace.chosen(sample, name) for name in CHAIN}
+    chosen = workspace.choices(sample) if chosen is None else chosen
     results = sorted(workspace.results(sample, step), key=lambda r: r.created)
-    current = chosen[step].id if chosen[step] else None
+    current = chosen[step].id if step in chosen else None
     found = [
         Run(r, i, r.id == current, changed_settings(step, r.config), stale_reasons(workspace, r, chosen))
         for i, r in enumerate(results, start=1)
@@ -97,7 +95,7 @@ def runs(
     return tuple(reversed(found))
 
 
-def stale_reasons(workspace: Workspace, result: Result, chosen: Mapping[str, Result | None]) -> tuple[str, ...]:
+def stale_reasons(workspace: Workspace, result: Result, chosen: Mapping[str, Result]) -> tuple[str, ...]:
     """What changed since *result* was made, a sentence for each input that is not the chosen one any more."""
     reasons = []
     for name, source in CHAIN.get(result.step, {}).items():
@@ -129,6 +127,43 @@ def shown_job(store: JobStore, *, project: str, sample: str, step: str) -> Job |
     jobs = [j for j in store.jobs(project=project) if j.sample == sample and j.kind == step]
     newest = max(jobs, key=lambda j: j.created, default=None)
     return newest if newest is not None and newest.state != "done" else None
+
+
+def version(view: StepView) -> dict[str, Any]:
+    """What a page compares to know whether there is something else to show."""
+    run = view.chosen
+    return {"result": run.result.id if run else None, "stale": list(run.stale) if run else [], "runs": len(view.runs)}
+
+
+def submit(
+    workspace: Workspace,
+    store: JobStore,
+    sample: str,
+    step: str,
+    config: Any,
+    *,
+    user: str,
+    then: tuple[str, Any] | None = None,
+) -> Job:
+    """Queue a run of *step*, and the step *then* (name, Config) after it.
+
+    Raises
+    ------
+    WorkspaceError
+        A step before it has no result that can be used.
+    """
+    found = workspace.sample(sample)
+    workspace.inputs_of(found, step)
+    job = store.submit(step, project=found.project, sample=found, user=user, config=_submitted(step, config))
+    if then is not None:
+        name, following = then
+        settings = _submitted(name, following)
+        store.submit(name, project=found.project, sample=found, user=user, config=settings, after=job)
+    return job
+
+
+def _submitted(step: str, config: Any) -> dict[str, Any]:
+    return changed_settings(step, dataclasses.asdict(config))
 
 
 def changed_settings(step: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,3 +242,14 @@ def when(created: float, now: float | None = None) -> str:
     moment = time.localtime(created)
     same_day = time.strftime("%Y%j", moment) == time.strftime("%Y%j", time.localtime(now))
     return time.strftime("%H:%M" if same_day else "%-d %b %H:%M", moment)
+
+
+def submit_export(store: JobStore, project: str, sample: str, config: Mapping[str, Any], *, user: str) -> Job:
+    """Queue the writing of the h5ad; *config* has the ``parts`` to put in."""
+    return store.submit("export", project=project, sample=sample, user=user, config=dict(config))
+
+
+def finished_export(store: JobStore, project: str, sample: str) -> Job | None:
+    """The newest export of a sample whose file can be had."""
+    jobs = [j for j in store.jobs(project=project) if j.sample == sample and j.kind == "export" and j.state == "done"]
+    return max(jobs, key=lambda j: j.created, default=None)

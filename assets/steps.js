@@ -1,0 +1,77 @@
+// The life of a step on its page: which job to show, its progress, Cancel, the first sign after Run.
+// The truth is the store `jobs` (assets/jobs.js); nothing is remembered here.
+(() => {
+  "use strict";
+  const SM = (window.SpatialMeta = window.SpatialMeta || {});
+  const ACTIVE = ["queued", "running", "cancelling"];
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+  // The newest job of a step in a sample that a person still has to know of: active, or ended badly.
+  function pick(jobs, sample, step) {
+    const own = jobs.filter((job) => job.sample === sample && job.kind === step);
+    const newest = own.reduce((a, b) => (a && a.created >= b.created ? a : b), null);
+    return newest && newest.state !== "done" ? newest : null;
+  }
+
+  const sampleOf = (pathname) => (pathname || "").split("/")[3];
+
+  function words(job) {
+    if (job.state === "queued") return job.after ? "Waits for the step before it" : "Waits for its turn";
+    if (job.state === "cancelling") return "Stopping …";
+    const left = SM.timeLeft ? SM.timeLeft(job, Date.now()) : null;
+    const end = left === null ? "" : ` · ${SM.duration(left)} left`;
+    return `${job.message || "Running"} · ${Math.round(100 * (job.fraction || 0))}%${end}`;
+  }
+
+  const calls = {
+    // store `jobs`, URL, the store of this step -> the job of this step
+    pick: (jobs, pathname, before) => {
+      const no = window.dash_clientside.no_update;
+      if (!jobs || !Array.isArray(jobs.jobs)) return no;
+      const step = window.dash_clientside.callback_context.outputs_list.id.form;
+      const job = pick(jobs.jobs, sampleOf(pathname), step);
+      if (before && before.active && job === null && !jobs.jobs.some((j) => j.id === before.id)) return no; // just submitted
+      return same(job, before) ? no : job;
+    },
+
+    // the job of a step -> panel hidden, bar width, message, Cancel disabled, error, error hidden, Run disabled
+    show: (job) => {
+      const active = Boolean(job) && ACTIVE.includes(job.state);
+      const error = job && job.state === "failed" ? job.error || "It failed without a word; see its log." : "";
+      const cancelled = job && job.state === "cancelled" ? "Cancelled." : "";
+      const width = { width: active ? `${Math.max(2, 100 * (job.fraction || 0))}%` : "0" };
+      return [
+        !active && !cancelled, width, active ? words(job) : cancelled, !active || job.state === "cancelling",
+        error, !error, active,
+      ];
+    },
+
+    // first sign, before the server has answered
+    sign: (clicks) => {
+      const no = window.dash_clientside.no_update;
+      return clicks ? [false, "Submitting …"] : [no, no];
+    },
+
+    // the form of the step that follows by itself -> what Run hands on
+    then: (values, ids) => (ids.length ? { step: ids[0].form, ids, values } : null),
+
+    cancel: (clicks, job) => {
+      const no = window.dash_clientside.no_update;
+      if (!clicks || !job) return no;
+      SM.api(`/api/jobs/${job.id}/cancel`, { method: "POST" }).catch((error) => SM.toast(SM.describe(error)));
+      return job.state === "running" ? { ...job, state: "cancelling" } : no;
+    },
+  };
+
+  // "Run again" in the notice presses Run
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-press]");
+    if (!button) return;
+    const id = JSON.stringify({ form: button.dataset.press, part: "run" });
+    document.getElementById(id)?.click();
+  });
+
+  window.dash_clientside = window.dash_clientside || {};
+  window.dash_clientside.steps = calls;
+  SM.steps = { pick, words };
+})();

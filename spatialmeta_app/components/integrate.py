@@ -1,0 +1,86 @@
+"""The Integrate page: presets and settings, live curves, what came out, runs of the model and of the clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dash import html
+
+from core.pipeline import STEPS
+from spatialmeta_app.components import steps
+from spatialmeta_app.components.panel import button_link, facts, format_number, head, panel
+from spatialmeta_app.ids import Integrate, Steps
+
+STEP, FOLLOWING = "integrate", "cluster"
+
+
+def layout(values: dict[str, Any] | None, cluster_values: dict[str, Any] | None, address: str) -> html.Div:
+    """Settings of the model and of the clusters that follow it, curves, findings."""
+    preset = html.Div(id=Integrate.PRESET, className="sm-note", role="status")
+    left = [
+        steps.settings(STEP, STEPS[STEP].Config, values=values, title="Model", after=preset),
+        _clusters(cluster_values),
+    ]
+    note = "one panel a term; clusters follow by themselves"
+    curves = steps.graph(id=Steps.of(Steps.CURVES, STEP), label="Loss curves of the training, one panel a term")
+    centre = html.Div(
+        [html.Div(head("Training", note), className="sm-toolbar"), html.Div(curves, className="sm-canvas sm-plain")],
+        className="sm-panel sm-fill sm-flush",
+    )
+    right = [
+        panel("Result", html.Div(id=Integrate.SUMMARY)),
+        panel(
+            "Clusters",
+            html.Div(
+                [
+                    steps.graph(id=Integrate.CLUSTERS, height=176, label="Clusters on the section"),
+                    steps.graph(id=Integrate.UMAP, height=176, label="Clusters in the UMAP of the joint embedding"),
+                ],
+                className="sm-pair",
+            ),
+            button_link("Open in Explore", f"{address}/explore", icon_name="compass"),
+        ),
+        steps.runs_panel(STEP, "Runs of the model"),
+        steps.runs_panel(FOLLOWING, "Runs of the clusters"),
+    ]
+    page = steps.page(STEP, left=left, centre=[html.Div(id=Steps.of(Steps.NOTICE, FOLLOWING)), centre], right=right)
+    return html.Div([*steps.stores(FOLLOWING), page])
+
+
+def _clusters(values: dict[str, Any] | None) -> html.Details:
+    form = steps.settings(FOLLOWING, STEPS[FOLLOWING].Config, values=values, title="Clusters")
+    summary = html.Summary("Clusters, after the training")
+    return html.Details([summary, form], className="sm-fold sm-panel sm-second")
+
+
+def preset(name: str, values: Mapping[str, float]) -> list[Any]:
+    """What the preset puts into the settings that are left empty."""
+    if not values:
+        return ["Preset ", html.B("auto"), ": the data decide when the training starts."]
+    listed = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in values.items())
+    return ["Preset ", html.B(name), f" fills what is left empty: {listed}."]
+
+
+def summary(training: Mapping[str, Any] | None, duration_s: float | None) -> html.Div:
+    """How the training ended."""
+    if not training:
+        return steps.summary([])
+    losses = (training.get("terms") or {}).get("loss") or []
+    config = training.get("config") or {}
+    stopped = {"patience": "no further improvement", "epochs": "all epochs done"}.get(str(training.get("stopped")), "")
+    return facts(
+        [
+            ("Epochs", f"{len(losses):,}"),
+            ("Best epoch", format_number(_plus_one(training.get("best_epoch")))),
+            ("Ended because", stopped or "–"),
+            ("Last loss", format_number(losses[-1] if losses else None, "", 4)),
+            ("Preset", str(config.get("preset", "–"))),
+            ("Device", str(training.get("device", "–"))),
+            ("Time", format_number(duration_s, "s")),
+        ]
+    )
+
+
+def _plus_one(epoch: Any) -> int | None:
+    return None if epoch is None else int(epoch) + 1

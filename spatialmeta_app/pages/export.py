@@ -1,0 +1,77 @@
+"""`/p/<project>/<sample>/export`: one h5ad with everything, small files, the script, storage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash
+from dash import ALL, Input, Output, State, callback, ctx, dcc, no_update
+
+from core.errors import SpatialMetaError
+from spatialmeta_app.components import alerts
+from spatialmeta_app.components import export as component
+from spatialmeta_app.ids import Export, Shell, Steps
+from spatialmeta_app.pages import _steps
+from spatialmeta_app.services import export as service
+from spatialmeta_app.services import steps
+from spatialmeta_app.services.backend import backend
+
+STEP = component.STEP
+
+dash.register_page(__name__, path_template="/p/<project>/<sample>/export", title="Export · SpatialMETA")
+
+
+def layout(project: str = "", sample: str = "", **_query: str) -> Any:
+    """The page; it says itself what is missing."""
+    try:
+        backend().workspace.sample(sample)
+    except SpatialMetaError as error:
+        return alerts.inline(error)
+    return component.layout()
+
+
+@callback(
+    Output(Export.CONTENTS, "children"),
+    Output(Steps.of(Steps.GIVEN, STEP), "data"),
+    Input(Export.PARTS, "value"),
+    Input(Shell.JOBS_ENDED, "data"),
+    State(Shell.URL, "pathname"),
+)
+def show_contents(parts: list[str], _ended: Any, pathname: str) -> tuple[Any, dict[str, Any]]:
+    """What the file would hold; the parts go to the job."""
+    project, sample = _steps.place(pathname)
+    found = service.contents(backend(), sample)
+    return component.contents(found, parts, f"/p/{project}/{sample}"), {"parts": parts}
+
+
+@callback(
+    Output(Export.FILES, "children"),
+    Output(Export.GET, "children"),
+    Output(Export.SCRIPT, "children"),
+    Output(Export.STORAGE, "children"),
+    Input(Shell.JOBS_ENDED, "data"),
+    State(Shell.URL, "pathname"),
+)
+def show_files(_ended: Any, pathname: str) -> tuple[Any, Any, Any, Any]:
+    """The file written last, the small files, the script, the storage."""
+    here, (project, sample) = backend(), _steps.place(pathname)
+    return (
+        component.download(steps.finished_export(here.jobs, project, sample)),
+        component.files(service.files(here, sample)),
+        component.script(service.script(here.workspace, sample)),
+        component.storage(service.storage(here.workspace, sample)),
+    )
+
+
+@callback(
+    Output(Export.DOWNLOAD, "data"),
+    Input({"export-get": ALL}, "n_clicks"),
+    State(Shell.URL, "pathname"),
+    prevent_initial_call=True,
+)
+def get(clicks: list[int | None], pathname: str) -> Any:
+    """Hand out a small file."""
+    if not any(clicks):
+        return no_update
+    name, text = service.file(backend(), _steps.sample(pathname), ctx.triggered_id["export-get"])
+    return dcc.send_string(text, name)

@@ -1,0 +1,259 @@
+"""What the Export page shows and hands out: contents of the file, small files made at once, storage by step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core import keys
+from spatialmeta_app.services import steps
+from spatialmeta_app.services.results import open_view
+from spatialmeta_app.workspace.errors import WorkspaceError
+from spatialmeta_app.workspace.records import CHAIN, Result
+from spatialmeta_app.workspace.uploads import gib
+
+if TYPE_CHECKING:
+    from spatialmeta_app.services.backend import Backend
+    from spatialmeta_app.workspace import Workspace
+    from spatialmeta_app.workspace.views import View
+
+#: parts of the h5ad that can be left out: name -> (title, what it is)
+PARTS = {
+    "annotations": ("Regions and trajectories", "obs columns of each spot, polygons and lines as GeoJSON"),
+    "normalized": ("Normalised values", "layers['normalized']"),
+    "reconstruction": ("Denoised values", "layers['reconstruction'], by far the largest part"),
+    "images": ("Histology", "the images that scanpy and squidpy draw under the spots"),
+}
+
+MEANINGS = {
+    keys.SPATIAL: "full-resolution image pixels [x, y], y down",
+    keys.X_EMB: "joint embedding",
+    keys.X_EMB_MODALITY[keys.ST]: "embedding of the genes alone",
+    keys.X_EMB_MODALITY[keys.SM]: "embedding of the metabolites alone",
+    keys.X_UMAP: "UMAP of the joint embedding",
+    keys.COUNTS: "raw counts and intensities; X holds the same",
+    keys.NORMALIZED: "total-normalised, genes also log1p",
+    keys.RECONSTRUCTION: "denoised values of the CVAE",
+    keys.LEIDEN: "clusters of the joint embedding",
+    keys.SAMPLE: "name of the sample",
+    keys.N_PIXELS: "SM pixels averaged into the spot",
+    keys.MEAN_PIXEL_DISTANCE_UM: "their mean distance, µm",
+    keys.CONTRIBUTION[keys.ST]: "contribution of the genes, 0 to 1",
+    keys.CONTRIBUTION[keys.SM]: "contribution of the metabolites, 0 to 1",
+    keys.ALIGNMENT: "the transform, with its quality",
+    keys.TRAINING: "loss history and settings",
+    "reassignment": "coverage of the spots",
+    keys.MORANS_I: "spatial autocorrelation",
+    keys.MORANS_FDR: "its false discovery rate",
+    keys.SELECTED: "goes into the model",
+    keys.TYPE: "ST or SM",
+}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One slot of the file."""
+
+    name: str  # as one writes it in Python
+    shape: str
+    meaning: str
+    bytes: int | None = None
+    part: str | None = None  # the part that brings it, where it can be left out
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What "Write h5ad" would write now."""
+
+    base: Result
+    n_obs: int
+    n_vars: int
+    features: Mapping[str, int]
+    slots: tuple[Slot, ...]
+    history: tuple[Mapping[str, Any], ...]
+
+
+def contents(here: Backend, sample: str) -> Contents | None:
+    """The slots of the newest joint result that is up to date, with the annotations; None where there is none."""
+    base = here.workspace.joint(sample)
+    if base is None:
+        return None
+    view = open_view(here.workspace, base)
+    meta = view.meta
+    slots = [*_layer_slots(view), *_obs_slots(meta), *_var_slots(view), *_obsm_slots(view), *_uns_slots(meta)]
+    slots += _annotation_slots(here.annotations.head(sample).document)
+    history = tuple(meta["spatialmeta"].get(keys.HISTORY) or ())
+    return Contents(base, meta["n_obs"], meta["n_vars"], meta["features"], tuple(slots), history)
+
+
+def _layer_slots(view: View) -> list[Slot]:
+    shape = f"{view.meta['n_obs']:,} × {view.meta['n_vars']:,}"
+    parts = {keys.NORMALIZED: "normalized", keys.RECONSTRUCTION: "reconstruction"}
+    slots = []
+    for name in view.meta["layers"]:
+        size = _folder_bytes(view, f"layers/{name}")
+        slots.append(Slot(f"layers['{name}']", shape, MEANINGS.get(name, ""), size, parts.get(name)))
+        if name == keys.COUNTS:
+            slots.insert(0, Slot("X", shape, "the same as layers['counts']", size))
+    return slots
+
+
+def _folder_bytes(view: View, name: str) -> int:
+    return sum(path.stat().st_size for path in (view.directory / name).iterdir())
+
+
+def _obs_slots(meta: Mapping[str, Any]) -> list[Slot]:
+    shown = {n: about for n, about in meta["obs"].items() if n not in ("total_st", "total_sm")}
+    slots = []
+    for name, about in shown.items():
+        kinds = f"{len(about['categories'])} categories" if about["kind"] == "categorical" else "numbers"
+        slots.append(Slot(f"obs['{name}']", kinds, MEANINGS.get(name, "")))
+    return slots
+
+
+def _var_slots(view: View) -> list[Slot]:
+    known = [c for c in view.features if c not in ("name", "mean")]
+    kinds = {"f": "numbers", "i": "numbers", "u": "numbers", "b": "yes or no"}
+    return [Slot(f"var['{c}']", kinds.get(view.features[c].dtype.kind, "text"), MEANINGS.get(c, "")) for c in known]
+
+
+def _obsm_slots(view: View) -> list[Slot]:
+    rows = view.meta["n_obs"]
+    return [
+        Slot(f"obsm['{name}']", f"{rows:,} × {columns}", MEANINGS.get(name, ""), 4 * rows * columns)
+        for name, columns in view.meta["obsm"].items()
+    ]
+
+
+def _uns_slots(meta: Mapping[str, Any]) -> list[Slot]:
+    ours = [n for n in meta["spatialmeta"] if n not in (keys.HISTORY, keys.REGIONS, keys.TRAJECTORIES)]
+    slots = [Slot(f"uns['{keys.UNS}']['{name}']", "", MEANINGS.get(name, "")) for name in ours]
+    steps_done = len(meta["spatialmeta"].get(keys.HISTORY) or ())
+    slots.append(
+        Slot(f"uns['{keys.UNS}']['{keys.HISTORY}']", f"{steps_done} steps", "settings, seed, inputs, versions, time")
+    )
+    if meta.get("image"):
+        slots.append(Slot("uns['spatial']", "", "histology and scale factors, as squidpy reads them", None, "images"))
+    return slots
+
+
+def _annotation_slots(document: Mapping[str, Any]) -> list[Slot]:
+    slots: dict[str, Slot] = {}
+    for feature in document.get("features", ()):
+        about = feature["properties"]
+        if about["kind"] == "region":
+            name, meaning = keys.roi(about.get("group") or "regions"), "regions drawn by hand"
+            slots[name] = Slot(f"obs['{name}']", "categories", meaning, None, "annotations")
+        else:
+            for name, meaning in (
+                (keys.toi_position(about["name"]), f"position along {about['name']}, µm"),
+                (keys.toi_distance(about["name"]), f"distance from {about['name']}, µm"),
+            ):
+                slots[name] = Slot(f"obs['{name}']", "numbers", meaning, None, "annotations")
+    return list(slots.values())
+
+
+# small files, made at once
+
+
+def files(here: Backend, sample: str) -> dict[str, str]:
+    """The small files that can be had now: kind -> title."""
+    chosen = here.workspace.choices(sample)
+    found = {}
+    if here.annotations.head(sample).document.get("features"):
+        found["geojson"] = "Regions and trajectories (GeoJSON)"
+    if "align" in chosen:
+        found["transform"] = "Transform of the SM section (JSON)"
+    if here.workspace.joint(sample) is not None:
+        found["obs"] = "Table of the spots (CSV)"
+    if any(step in chosen for step in steps.STEPS):
+        found["script"] = "Script that repeats the work (sh)"
+    return found
+
+
+def file(here: Backend, sample: str, kind: str) -> tuple[str, str]:
+    """Name and text of one of :func:`files`."""
+    name = keys.slug(here.workspace.sample(sample).name)
+    match kind:
+        case "geojson":
+            return f"{name}_annotations.geojson", json.dumps(here.annotations.head(sample).document, indent=1)
+        case "transform":
+            return f"{name}_transform.json", json.dumps(_transform(here.workspace, sample), indent=1)
+        case "obs":
+            return f"{name}_spots.csv", spots_csv(here, sample)
+        case "script":
+            return f"{name}.sh", script(here.workspace, sample)
+    raise WorkspaceError(f"a file among {', '.join(files(here, sample))}", found=repr(kind))
+
+
+def _transform(workspace: Workspace, sample: str) -> Any:
+    aligned = workspace.choices(sample).get("align")
+    if aligned is None:
+        raise WorkspaceError("an alignment", found="none", mend="Run Align first.")
+    return open_view(workspace, aligned).meta["spatialmeta"].get(keys.ALIGNMENT)
+
+
+def script(workspace: Workspace, sample: str) -> str:
+    """The commands that repeat the runs in use."""
+    return steps.script(list(workspace.choices(sample).values()))
+
+
+def spots_csv(here: Backend, sample: str) -> str:
+    """obs of the newest joint result, coordinates, and the columns of the annotations."""
+    import anndata
+    import pandas as pd
+
+    from core.analysis.annotations import write_annotations
+
+    base = here.workspace.joint(sample)
+    if base is None:
+        raise WorkspaceError("a joint result that is up to date", found="none", mend="Run the steps again.")
+    view = open_view(here.workspace, base)
+    xy = np.asarray(view.obsm(keys.SPATIAL), dtype=float)[:, :2]
+    obs = pd.DataFrame({name: _values(view, name) for name in view.meta["obs"]}, index=_names(here.workspace, base))
+    obs.insert(0, "x_px", xy[:, 0])
+    obs.insert(1, "y_px", xy[:, 1])
+    spots = anndata.AnnData(obs=obs, obsm={keys.SPATIAL: xy}, uns={keys.UNS: {keys.UM_PER_PX: view.meta["um_per_px"]}})
+    return write_annotations(spots, here.annotations.head(sample).document).obs.to_csv(index_label="spot")
+
+
+def _values(view: View, name: str) -> Any:
+    column = view.obs(name)
+    if column.categories is None:
+        return np.asarray(column.values)
+    names = np.array([*column.categories, ""], dtype=object)
+    return names[np.minimum(np.asarray(column.values).astype(int), len(column.categories))]
+
+
+def _names(workspace: Workspace, result: Result) -> list[str]:
+    """Names of the spots, which the view does not hold."""
+    import h5py
+
+    with h5py.File(workspace.path(result, "data.h5ad"), "r") as file:
+        group = file["obs"]
+        return list(group[group.attrs["_index"]].asstr()[:])
+
+
+# storage
+
+
+def storage(workspace: Workspace, sample: str) -> list[tuple[str, int, int]]:
+    """(title, number, bytes) of the uploads and of the results of each step of a sample."""
+    results = workspace.results(sample)
+    project = workspace.sample(sample).project
+    uploads = workspace.uploads.list(project, sample=sample)
+    rows = [("Uploaded files", len(uploads), sum(u.size for u in uploads))]
+    for step in CHAIN:
+        own = [r for r in results if r.step == step]
+        if own:
+            rows.append((steps.TITLES[step], len(own), sum(r.bytes for r in own)))
+    return rows
+
+
+def size(number: int | None) -> str:
+    """Bytes in words; '' where unknown."""
+    return "" if number is None else gib(number)

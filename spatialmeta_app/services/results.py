@@ -1,0 +1,336 @@
+"""What the step pages show of a result: plain numbers and arrays from its view, no components, no figures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core import keys
+from core.options import from_mapping
+from core.pipeline import STEPS
+from spatialmeta_app.services.steps import Run, StepView
+from spatialmeta_app.workspace.records import Result
+from spatialmeta_app.workspace.views import MISSING, View
+
+if TYPE_CHECKING:
+    from core.reassignment import Links
+    from spatialmeta_app.jobs import JobStore
+    from spatialmeta_app.workspace import Workspace
+
+TERM_TITLES = {
+    "loss": "Loss, and validation (orange)",
+    "st": "Genes: reconstruction",
+    "sm": "Metabolites: reconstruction",
+    "kl": "KL divergence to the prior",
+    "mmd": "MMD between samples",
+}
+OVERLAYS = {"validation": "loss"}
+COUNTERS = ("epoch", "iteration")
+ROWS = 40  # of a page of the feature table
+
+
+def open_view(workspace: Workspace, result: Result) -> View:
+    """The typed arrays of *result*."""
+    return View(workspace.path(result, "view"))
+
+
+def notes(workspace: Workspace, result: Result, name: str) -> dict[str, Any]:
+    """``uns['spatialmeta'][name]`` of a result; empty where there is none."""
+    return open_view(workspace, result).meta["spatialmeta"].get(name) or {}
+
+
+# curves
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Numbers of a run over its steps: ``history`` maps a term to x and y; ``meta`` is what the browser appends by."""
+
+    history: dict[str, tuple[list[float], list[float]]]
+    meta: dict[str, Any]
+    x_title: str
+
+
+def curves(workspace: Workspace, store: JobStore, view: StepView) -> Curves:
+    """The curves of the step's running job, else of the run in use (from its events, else from its file)."""
+    job = view.job.id if view.job is not None and view.job.active else None
+    chosen = view.chosen.result if view.chosen else None
+    events = store.events(job) if job else store.events(chosen.job) if chosen and chosen.job else []
+    history, counter = series([event["numbers"] for event in events])
+    if not history and not job and chosen:
+        history = kept_history(workspace, chosen)
+    title = counter or ("epoch" if view.step == "integrate" else "iteration")
+    last = events[-1]["id"] if events else 0
+    return Curves(history, {"job": job, "last": last, "terms": list(history), "x": counter}, title)
+
+
+def series(numbers: list[Mapping[str, float | None]]) -> tuple[dict[str, tuple[list[float], list[float]]], str]:
+    """Events -> term -> (x, y), and the name of the number that counts the steps ('' where events are counted)."""
+    counter = next((c for c in COUNTERS if any(c in n for n in numbers)), "")
+    history: dict[str, tuple[list[float], list[float]]] = {}
+    for event in numbers:
+        for term, value in event.items():
+            if term == counter:
+                continue
+            x, y = history.setdefault(term, ([], []))
+            x.append(event.get(counter) or len(x) + 1)
+            y.append(value)
+    return history, counter
+
+
+def kept_history(workspace: Workspace, result: Result) -> dict[str, tuple[list[float], list[float]]]:
+    """The loss history that the step itself wrote into ``uns`` (training; a copied project has no jobs)."""
+    terms = notes(workspace, result, keys.TRAINING).get("terms") or {}
+    return {term: (list(range(1, len(y) + 1)), list(y)) for term, y in terms.items() if y}
+
+
+# lists of runs
+
+
+def one_line(workspace: Workspace, run: Run) -> str:
+    """What tells a run from the others of its step, in a few words."""
+    summary = run.result.summary
+    match run.result.step:
+        case "align":
+            quality = alignment_quality(workspace, run.result)
+            distance, dice = quality.get("outline_mean_um"), quality.get("dice")
+            known = [f"outline {distance:.0f} µm" if distance is not None else "", f"Dice {dice:.2f}" if dice else ""]
+            return ", ".join(k for k in known if k) or "aligned"
+        case "reassign":
+            return f"{summary.get('n_obs', 0):,} spots"
+        case "features":
+            chosen = selected_counts(workspace, run.result)
+            return f"{chosen.get(keys.ST, 0):,} genes, {chosen.get(keys.SM, 0):,} metabolites"
+        case "integrate":
+            terms = notes(workspace, run.result, keys.TRAINING)
+            losses = (terms.get("terms") or {}).get("loss") or []
+            return f"{len(losses)} epochs, loss {losses[-1]:.4g}" if losses else "trained"
+        case "cluster":
+            column = open_view(workspace, run.result).meta["obs"].get(keys.LEIDEN, {})
+            return f"{len(column.get('categories', ()))} clusters"
+        case _:
+            return f"{summary.get('n_obs', 0):,} × {summary.get('n_vars', 0):,}"
+
+
+def alignment_quality(workspace: Workspace, result: Result) -> dict[str, float]:
+    """The numbers that the alignment measured of itself."""
+    noted = notes(workspace, result, keys.ALIGNMENT)
+    found = noted.get("quality") if isinstance(noted.get("quality"), dict) else noted
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
+def selected_counts(workspace: Workspace, result: Result) -> dict[str, int]:
+    """Selected features by modality."""
+    table = open_view(workspace, result).features
+    chosen = table.get(keys.SELECTED, np.ones(len(table["name"]), dtype=bool))
+    return {m: int((chosen & (table[keys.TYPE] == m)).sum()) for m in (keys.ST, keys.SM)}
+
+
+# reassignment
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How the ST spots of a reassignment take their pixels; coordinates in px, shapes (n_spots, 2), (n_pixels, 2)."""
+
+    st_xy: np.ndarray
+    sm_xy: np.ndarray
+    links: Links
+    um_per_px: float
+    report: dict[str, Any]
+    weighting: str
+
+    @property
+    def distances_um(self) -> np.ndarray:
+        """Distances of all links, flat."""
+        return self.links.distances[self.links.weights > 0] * self.um_per_px
+
+
+def coverage(workspace: Workspace, result: Result) -> Coverage:
+    """The links of a reassignment, found again from its inputs and settings."""
+    from core.reassignment import links
+
+    config = from_mapping(STEPS["reassign"].Config, result.config)
+    joint = open_view(workspace, result)
+    st_xy = coordinates(open_view(workspace, workspace.result(result.inputs["st"])))
+    sm_xy = coordinates(open_view(workspace, workspace.result(result.inputs["sm"])))
+    found, _ = links(st_xy, sm_xy, config)
+    um = float(joint.meta["um_per_px"] or 1.0)
+    return Coverage(st_xy, sm_xy, found, um, joint.meta["spatialmeta"].get("reassignment") or {}, config.weighting)
+
+
+def coordinates(view: View) -> np.ndarray:
+    """``obsm['spatial']`` as float64 (n, 2)."""
+    return np.asarray(view.obsm(keys.SPATIAL), dtype=float)[:, :2]
+
+
+@dataclass(frozen=True)
+class SpotAudit:
+    """One spot with its pixels, in µm relative to nothing but the frame's origin, nearest pixel first."""
+
+    spot: int
+    xy_um: np.ndarray  # (2,)
+    pixels: np.ndarray  # (k,) rows of the SM section
+    pixels_xy_um: np.ndarray  # (k, 2)
+    distances_um: np.ndarray  # (k,)
+    weights: np.ndarray  # (k,)
+    around_um: np.ndarray  # (m, 2) all pixels near by
+
+
+def audit(found: Coverage, spot: int) -> SpotAudit:
+    """The pixels of one spot. *spot* is its row in the ST section."""
+    from core.spatial import smallest_distance
+
+    spot = int(np.clip(spot, 0, len(found.st_xy) - 1))
+    taken = found.links.weights[spot] > 0
+    pixels = found.links.indices[spot][taken]
+    um, centre = found.um_per_px, found.st_xy[spot]
+    reach = 1.6 * smallest_distance(found.st_xy)
+    near = np.abs(found.sm_xy - centre).max(axis=1) <= reach
+    near[pixels] = False
+    return SpotAudit(
+        spot, centre * um, pixels, found.sm_xy[pixels] * um, found.links.distances[spot][taken] * um,
+        found.links.weights[spot][taken], found.sm_xy[near] * um,
+    )  # fmt: skip
+
+
+# features
+
+
+@dataclass(frozen=True)
+class FeatureRow:
+    """One row of the table of Moran's I."""
+
+    index: int
+    name: str
+    mz: float | None
+    morans_i: float | None
+    fdr: float | None
+    spots: int | None
+    rank: int | None
+    selected: bool
+    excluded: str
+
+
+SORTS = {
+    "name": "name",
+    "morans_i": keys.MORANS_I,
+    "fdr": keys.MORANS_FDR,
+    "spots": "n_spots",
+    "rank": "rank",
+    "mz": keys.MZ,
+}
+
+
+def feature_rows(
+    view: View, *, kind: str, query: str = "", by: str = "morans_i", descending: bool = True, page: int = 0
+) -> tuple[list[FeatureRow], int]:
+    """A page of the features of one modality, and how many there are in all; a missing value sorts last."""
+    table = view.features
+    index = np.flatnonzero(table[keys.TYPE] == kind)
+    if query.strip():
+        wanted = {hit["index"] for hit in view.search(query, len(index) or 1, kind=kind)}
+        index = index[np.isin(index, list(wanted))]
+    order = _order(table.get(SORTS[by], table["name"])[index], descending)
+    shown = index[order][page * ROWS : (page + 1) * ROWS]
+    return [_feature_row(table, int(i)) for i in shown], len(index)
+
+
+def _order(values: np.ndarray, descending: bool) -> np.ndarray:
+    if values.dtype.kind not in "fiu":
+        order = np.argsort(np.char.lower(values.astype(str)), kind="stable")
+        return order[::-1] if descending else order
+    values = values.astype(float)
+    return np.argsort(np.where(np.isfinite(values), -values if descending else values, np.inf), kind="stable")
+
+
+def _feature_row(table: Mapping[str, np.ndarray], i: int) -> FeatureRow:
+    def number(name: str) -> float | None:
+        value = float(table[name][i]) if name in table else float("nan")
+        return value if np.isfinite(value) else None
+
+    spots, rank = number("n_spots"), number("rank")
+    return FeatureRow(
+        index=i,
+        name=str(table["name"][i]),
+        mz=number(keys.MZ),
+        morans_i=number(keys.MORANS_I),
+        fdr=number(keys.MORANS_FDR),
+        spots=None if spots is None else int(spots),
+        rank=int(rank) if rank else None,
+        selected=bool(table[keys.SELECTED][i]) if keys.SELECTED in table else True,
+        excluded=str(table["excluded"][i]) if "excluded" in table else "",
+    )
+
+
+def moran_groups(view: View) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Moran's I of genes and of metabolites, and of each the lowest that was selected (the cut)."""
+    table = view.features
+    names = {keys.ST: "genes", keys.SM: "metabolites"}
+    groups, cuts = {}, {}
+    for modality, name in names.items():
+        mask = table[keys.TYPE] == modality
+        score = table.get(keys.MORANS_I, np.full(len(mask), np.nan))[mask]
+        if not mask.any():
+            continue
+        groups[name] = score
+        chosen = score[table[keys.SELECTED][mask] & np.isfinite(score)] if keys.SELECTED in table else score
+        if 0 < chosen.size < np.isfinite(score).sum():
+            cuts[name] = float(chosen.min())
+    return groups, cuts
+
+
+def quality_columns(view: View) -> dict[str, str]:
+    """obs columns that say how good a spot is, as far as there are: name -> title with unit."""
+    titles = {
+        "n_counts": "counts a spot",
+        "n_genes": "genes a spot",
+        "mito_share": "mitochondrial share",
+        "sm_total": "total intensity a spot",
+        "n_metabolites": "metabolites a spot",
+        "total_st": "counts a spot",
+        "total_sm": "total intensity a spot",
+    }
+    found: dict[str, str] = {}
+    for name, title in titles.items():
+        if name in view.meta["obs"] and title not in found.values():
+            found[name] = title
+    return found
+
+
+# maps
+
+
+def histology(workspace: Workspace, sample: str) -> dict[str, Any] | None:
+    """Address and size in full-resolution px of the sample's picture, or None."""
+    from core.errors import SpatialMetaError
+
+    st = workspace.chosen(sample, "st")
+    if st is None:
+        return None
+    try:
+        workspace.path(st, "image/overview.jpg")
+        place = open_view(workspace, st).meta["image"]
+    except SpatialMetaError:
+        return None
+    return (
+        {"url": f"/api/image/{st.id}/overview.jpg", "width": place["width_px"], "height": place["height_px"]}
+        if place
+        else None
+    )
+
+
+def category(view: View, name: str) -> tuple[np.ndarray, list[str]]:
+    """Codes (n,) with -1 for none, and names, of a categorical column."""
+    column = view.obs(name)
+    codes = np.asarray(column.values).astype(int)
+    return np.where(codes == MISSING, -1, codes), list(column.categories or ())
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """A frozen record as a mapping."""
+    return dataclasses.asdict(value)
