@@ -153,7 +153,10 @@ def _checked(document: dict[str, Any]) -> str:
     ids = [_check_feature(feature) for feature in features]
     if len(set(ids)) != len(ids):
         raise DataError("features with different ids", found="the same id twice")
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    try:
+        text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise DataError("plain JSON values in the annotations", found=str(error)) from None
     if len(text) > LARGEST_DOCUMENT:
         raise DataError("annotations of at most 32 MiB", found=f"{len(text)} bytes", mend="Draw with fewer points.")
     return text
