@@ -24,13 +24,15 @@
     return [x0, y0, x1, y1];
   }
 
-  /** Mark the points of a flat [x0, y0, x1, y1, …] array that lie inside the ring. */
-  function maskInRing(xy, ring) {
+  /** Mark the points of a flat [x0, y0, x1, y1, …] array that lie inside by the even-odd rule over all rings (holes). */
+  function maskInRings(xy, rings) {
     const n = xy.length / 2, mask = new Uint8Array(n);
-    const [x0, y0, x1, y1] = bounds(ring);
-    for (let i = 0; i < n; i++) {
-      const x = xy[2 * i], y = xy[2 * i + 1];
-      if (x >= x0 && x <= x1 && y >= y0 && y <= y1 && inRing(x, y, ring)) mask[i] = 1;
+    for (const ring of rings) {
+      const [x0, y0, x1, y1] = bounds(ring);
+      for (let i = 0; i < n; i++) {
+        const x = xy[2 * i], y = xy[2 * i + 1];
+        if (x >= x0 && x <= x1 && y >= y0 && y <= y1 && inRing(x, y, ring)) mask[i] ^= 1;
+      }
     }
     return mask;
   }
@@ -100,5 +102,5 @@
   const isClosed = (r) => r.length > 1 && r[0][0] === r[r.length - 1][0] && r[0][1] === r[r.length - 1][1];
   const open = (ring) => (isClosed(ring) ? ring.slice(0, -1) : ring);
 
-  ns.geometry = { inRing, bounds, maskInRing, area, length, simplify, simplifyRing, nearestEdge, close, open };
+  ns.geometry = { inRing, bounds, maskInRings, area, length, simplify, simplifyRing, nearestEdge, close, open };
 })();

@@ -1,0 +1,356 @@
+/* The right side of the page: selection, regions, markers and the profile along a path. It holds which shape is active and
+ * which spots are selected; a selection is a list of steps (geometry or categories), and that list, never a list of
+ * spots, is what the server is asked about. */
+(function () {
+  "use strict";
+  const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
+  const LIVE_MS = 90; // how often a moving slider asks for a new profile
+  const SETTLE_MS = 500; // a slider that rests this long is saved
+  const $ = (id) => document.getElementById(id);
+
+  /** Call `work` at once, then at most every `ms`, and always once after the last call. */
+  function throttle(work, ms) {
+    let timer = null, again = false;
+    return function run(...args) {
+      if (timer) { again = args; return; }
+      work(...args);
+      timer = setTimeout(() => { timer = null; if (again) { const last = again; again = false; run(...last); } }, ms);
+    };
+  }
+
+  class Findings {
+    constructor(page) {
+      this.page = page;
+      this.steps = [];
+      this.mask = null;
+      this.active = null;
+      this.measures = new Map();
+      this.profileOf = null; // features along the path; until a person chooses, it is what the map shows
+      this.scaled = true;
+      this.askProfile = throttle(() => this.requestProfile(), LIVE_MS);
+      this.listActions = {
+        renaming: null,
+        onActivate: (id) => this.activate(id === this.active ? null : id),
+        onRenaming: (id) => this.startRenaming(id),
+        onRename: (id, name) => this.rename(id, name),
+        onColour: (id, colour) => this.change(id, (f) => { f.properties.color = colour; }),
+        onRemove: (id) => this.remove(id),
+      };
+      this.search = new ns.Search($("explore-profile-search"), {
+        label: "Add a gene or metabolite to the profile", placeholder: "Add gene or metabolite …", clear: true,
+        find: async (q, signal) => (await page.search(q, signal)).filter((hit) => hit.kind === "feature"),
+        onPick: (hit) => this.setProfile([...this.profileFeatures().filter((f) => f.index !== hit.index), hit]),
+      });
+      $("explore-reverse").onclick = () => this.reverse();
+      $("explore-scaled").onclick = () => { this.scaled = !this.scaled; this.paintTrajectory(); };
+      this.clock = setInterval(() => this.paintSaved(), 1000);
+    }
+
+    destroy() { clearInterval(this.clock); }
+
+    get annotations() { return this.page.annotations; }
+    get document() { return this.annotations.document; }
+
+    // --- selection --------------------------------------------------------------------------------------------
+    /** Add a step ({op, space, geometry} or {op, column, codes} or {op: "invert"}) to the selection. */
+    select(step) {
+      if (step.op === "set") this.steps = [];
+      this.active = null;
+      this.steps = this.steps.concat([step]);
+      this.applySteps();
+      this.paintShapes();
+    }
+
+    clearSelection() {
+      this.steps = [];
+      this.active = null;
+      this.applySteps();
+      this.paintShapes();
+    }
+
+    /** The spots at once, by the browser; the numbers follow from the server, whose answer also settles the spots. */
+    applySteps() {
+      this.mask = this.steps.length ? this.evaluate() : null;
+      this.highlight();
+      this.closeMarkers();
+      if (!this.mask) {
+        this.summary = null;
+        return this.paintSelection();
+      }
+      this.askSummary();
+    }
+
+    evaluate() {
+      const mask = new Uint8Array(this.page.meta.n_obs);
+      for (const step of this.steps) {
+        if (step.op === "invert") { mask.forEach((v, i) => { mask[i] = 1 - v; }); continue; }
+        const chosen = step.column ? this.page.inCategories(step.column, step.codes) : this.page.inGeometry(step.space, step.geometry);
+        chosen.forEach((v, i) => { if (v) mask[i] = step.op === "subtract" ? 0 : 1; });
+      }
+      return mask;
+    }
+
+    /** A region's own outline shows where it is; other spots are dimmed only where there is no outline to see. */
+    highlight() {
+      const outlined = Boolean(this.active);
+      this.page.spatial?.setSelected(outlined ? null : this.mask);
+      this.page.umap?.setSelected(this.mask);
+    }
+
+    async askSummary() {
+      this.asking?.abort();
+      const asking = (this.asking = new AbortController());
+      try {
+        const answer = await this.page.data.selection({ steps: this.steps, ...this.page.shown() }, asking.signal);
+        if (asking.signal.aborted || !this.mask) return;
+        this.mask = unpack(answer.mask, this.page.meta.n_obs);
+        this.highlight();
+        this.summary = { ...answer, categories: this.page.withColours(answer.column, answer.categories) };
+        this.paintSelection();
+      } catch (error) {
+        if (error.name !== "AbortError") this.page.say(ns.words(error), "stop");
+      }
+    }
+
+    paintSelection() {
+      const feature = this.active && this.annotations.feature(this.active);
+      const summary = this.summary && { ...this.summary, saved: Boolean(feature) };
+      ns.panels.selection($("explore-selection"), summary, {
+        name: this.freeName("Region"), onSave: (name) => this.saveSelection(name), onMarkers: () => this.askMarkers(),
+        onClear: () => this.clearSelection(), onInvert: () => { this.active = null; this.steps.push({ op: "invert" }); this.applySteps(); this.paintShapes(); },
+      });
+    }
+
+    /** One lasso is saved as it was drawn; anything else as the outline of its spots. */
+    async saveSelection(name) {
+      const only = this.steps.length === 1 && this.steps[0];
+      try {
+        const geometries = only && only.space === "spatial" ? [only.geometry] : (await this.page.data.outline(this.steps)).geometries;
+        if (!geometries.length) return;
+        const colour = this.freeColour();
+        const ids = geometries.map((geometry) => this.append(geometry, "region", { name: name.trim() || this.freeName("Region"), color: colour }));
+        await this.annotations.commit((doc) => doc.features.push(...ids));
+        this.activate(ids[0].id);
+      } catch (error) {
+        this.page.say(ns.words(error), "stop");
+      }
+    }
+
+    // --- markers ----------------------------------------------------------------------------------------------
+    async askMarkers() {
+      const feature = this.active && this.annotations.feature(this.active);
+      const name = feature ? feature.properties.name : "selection";
+      const steps = this.steps.slice();
+      this.paintMarkers({ name });
+      try {
+        const { rows } = await this.page.data.markers({ steps, layer: this.page.layer() });
+        if (JSON.stringify(steps) === JSON.stringify(this.steps)) this.paintMarkers({ name, rows });
+      } catch (error) {
+        this.paintMarkers({ name, message: ns.words(error) });
+      }
+    }
+
+    paintMarkers(table) {
+      ns.panels.markers($("explore-markers"), table, { onPick: (row) => this.page.colourBy(row), onClose: () => this.closeMarkers() });
+    }
+
+    closeMarkers() { this.paintMarkers(null); }
+
+    // --- shapes -----------------------------------------------------------------------------------------------
+    append(geometry, kind, properties) {
+      const group = kind === "region" ? { group: "regions" } : { width_um: this.page.defaultWidth() };
+      return { type: "Feature", id: ns.newId(), geometry, properties: { kind, ...group, ...properties } };
+    }
+
+    /** A drawn shape is saved at once under the next free name, and its name is ready to be typed over. */
+    async add(geometry, kind) {
+      const name = this.freeName(kind === "region" ? "Region" : "Path");
+      const feature = this.append(geometry, kind, { name, color: kind === "region" ? this.freeColour() : "#ffffff" });
+      const saved = this.annotations.commit((doc) => doc.features.push(feature));
+      this.activate(feature.id);
+      this.startRenaming(feature.id);
+      this.page.useTool("select");
+      await saved;
+    }
+
+    change(id, edit) {
+      if (!this.annotations.feature(id)) return Promise.resolve();
+      return this.annotations.commit((doc) => edit(doc.features.find((f) => f.id === id)));
+    }
+
+    edit(id, geometry) {
+      this.change(id, (f) => { f.geometry = geometry; });
+      if (id === this.active) this.activate(id);
+    }
+
+    remove(id) {
+      if (!id || !this.annotations.feature(id)) return;
+      if (id === this.active) this.clearSelection();
+      this.annotations.commit((doc) => { doc.features = doc.features.filter((f) => f.id !== id); });
+    }
+
+    startRenaming(id) {
+      this.listActions.renaming = id;
+      this.paintShapes();
+      const box = document.querySelector(`[data-key="name-${id}"]`);
+      if (box) { box.focus(); box.select(); }
+    }
+
+    rename(id, name) {
+      const feature = this.annotations.feature(id), text = (name || "").trim();
+      this.listActions.renaming = null;
+      if (feature && text && text !== feature.properties.name) this.change(id, (f) => { f.properties.name = text; });
+      this.paintShapes();
+      $("explore-shapes").querySelector(`[data-key="shape-${id}"]`)?.focus({ preventScroll: true });
+    }
+
+    freeName(word) {
+      const taken = new Set(this.document.features.map((f) => f.properties.name));
+      let n = 1;
+      while (taken.has(`${word} ${n}`)) n++;
+      return `${word} ${n}`;
+    }
+
+    freeColour() {
+      const used = this.document.features.map((f) => f.properties.color);
+      const { outlines } = this.page.context.palettes;
+      return outlines.find((c) => !used.includes(c)) || outlines[used.length % outlines.length];
+    }
+
+    /** Show one shape: handles on the tissue, its spots in the UMAP, its numbers; a path also its profile. */
+    activate(id) {
+      const feature = id ? this.annotations.feature(id) : null;
+      if (!feature) {
+        if (this.active) this.clearSelection();
+        return;
+      }
+      this.active = id;
+      this.steps = feature.properties.kind === "region" ? [{ op: "set", space: "spatial", geometry: feature.geometry }] : [];
+      this.applySteps();
+      this.paintShapes();
+      this.page.remember();
+    }
+
+    /** After any change of the document: my own, undone, or somebody else's. */
+    documentChanged(why) {
+      if (this.active && !this.annotations.feature(this.active)) this.clearSelection();
+      else if (this.active && why !== "saved") this.activate(this.active);
+      this.paintShapes();
+      this.measure();
+      this.paintSaved();
+      this.page.setHistory(this.annotations.head);
+    }
+
+    async measure() {
+      const { page } = this;
+      if (!page.meta || page.meta.frame !== "st") return;
+      this.measuring?.abort();
+      const measuring = (this.measuring = new AbortController());
+      try {
+        const { measures } = await page.data.measure(this.document, measuring.signal);
+        this.measures = new Map(Object.entries(measures));
+        this.paintShapes();
+        this.paintSaved();
+      } catch (error) {
+        if (error.name !== "AbortError") page.say(ns.words(error), "stop");
+      }
+    }
+
+    paintShapes() {
+      const drawn = this.page.meta && this.page.meta.frame === "st" ? this.document.features : [];
+      this.page.tools?.show(drawn, this.active);
+      const typing = this.listActions.renaming && document.activeElement?.dataset.key === `name-${this.listActions.renaming}`;
+      if (!typing) ns.panels.shapes($("explore-shapes"), this.document.features, this.measures, this.active, this.listActions);
+      this.paintTrajectory();
+    }
+
+    // --- trajectory -------------------------------------------------------------------------------------------
+    /** The path whose profile is shown: the active one, else the last drawn. */
+    path() {
+      const paths = this.document.features.filter((f) => f.properties.kind === "trajectory");
+      return paths.find((f) => f.id === this.active) || paths[paths.length - 1] || null;
+    }
+
+    profileFeatures() {
+      const { colour } = this.page.state;
+      return this.profileOf || (colour && colour.kind === "feature" ? [colour] : this.page.meta?.first_features || []);
+    }
+
+    setProfile(features) {
+      this.profileOf = features;
+      this.paintTrajectory();
+      this.page.remember();
+    }
+
+    paintTrajectory() {
+      const path = this.page.meta?.frame === "st" ? this.path() : null;
+      $("explore-trajectory").hidden = !path;
+      if (!path) { this.lastRequest = null; return; }
+      const width = path.properties.width_um;
+      $("explore-trajectory-name").textContent = `Trajectory · ${path.properties.name}`;
+      $("explore-trajectory-note").textContent = `corridor ${Math.round(width)} µm`;
+      $("explore-scaled").setAttribute("aria-pressed", String(this.scaled));
+      if (this.widthShown !== width) ns.setProps("explore-width", { value: width });
+      this.widthShown = width;
+      const features = this.profileFeatures();
+      ns.panels.chips($("explore-profile-features"), features, this.page.context.palettes.lines,
+        (gone) => this.setProfile(features.filter((f) => f.index !== gone.index)));
+      this.askProfile();
+    }
+
+    requestProfile() {
+      const path = this.path(), { page } = this;
+      if (!path || !page.meta || page.meta.frame !== "st") return;
+      const request = {
+        result: page.meta.result, line: path.geometry.coordinates, width_um: path.properties.width_um,
+        features: this.profileFeatures().map((f) => f.index), layer: page.layer(), scaled: this.scaled,
+      };
+      const text = JSON.stringify(request);
+      if (text === this.lastRequest) return;
+      this.lastRequest = text;
+      ns.setProps("explore-profile-request", { data: request });
+    }
+
+    /** The corridor follows the slider at once, and is saved when the slider rests. */
+    setWidth(width) {
+      const path = this.path();
+      if (!path || !(width > 0) || width === path.properties.width_um) return;
+      path.properties.width_um = this.widthShown = width;
+      this.paintShapes();
+      clearTimeout(this.settle);
+      this.settle = setTimeout(() => this.change(path.id, (f) => { f.properties.width_um = width; }), SETTLE_MS);
+    }
+
+    reverse() {
+      const path = this.path();
+      if (path) this.change(path.id, (f) => { f.geometry.coordinates.reverse(); });
+    }
+
+    // --- saved ------------------------------------------------------------------------------------------------
+    paintSaved() {
+      const host = $("explore-saved"), { head } = this.annotations;
+      if (!host) return;
+      if (!head.number) { host.textContent = "Nothing drawn yet. Every change is saved at once."; return; }
+      if (this.annotations.pending && !this.annotations.settled) return;
+      const measure = this.measures.get(this.active) || [...this.measures.values()].pop();
+      const slot = measure ? ` · obs['${measure.slot}']` : "";
+      host.textContent = `Saved ${ago(Date.now() / 1000 - head.created)}${slot} · revision ${head.number}`;
+    }
+  }
+
+  function ago(seconds) {
+    if (seconds < 1.5) return "just now";
+    if (seconds < 60) return `${Math.round(seconds)} s ago`;
+    if (seconds < 3600) return `${Math.round(seconds / 60)} min ago`;
+    return seconds < 86400 ? `${Math.round(seconds / 3600)} h ago` : `${Math.round(seconds / 86400)} days ago`;
+  }
+
+  /** Bits, first spot first, as numpy.packbits(bitorder="little") packs them. */
+  function unpack(base64, n) {
+    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    return Uint8Array.from({ length: n }, (_, i) => (bytes[i >> 3] >> (i & 7)) & 1);
+  }
+
+  ns.Findings = Findings;
+  ns.throttle = throttle;
+})();

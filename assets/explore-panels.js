@@ -1,0 +1,263 @@
+/* The lists and tables beside the tissue. Each function paints one panel from plain data and says what a person did through
+ * the callbacks it was given; none of them knows the project or the views. */
+(function () {
+  "use strict";
+  const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
+
+  /** An element: h("button", {class, onclick, "aria-label"}, children…). */
+  function h(tag, props = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [key, value] of Object.entries(props)) {
+      if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+      else if (key === "style") node.style.cssText = value;
+      else if (value === true) node.setAttribute(key, "");
+      else if (value !== false && value !== null && value !== undefined) node.setAttribute(key, value);
+    }
+    node.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+    return node;
+  }
+
+  const icon = (name) => h("i", { class: `bi bi-${name}`, "aria-hidden": "true" });
+  const iconButton = (name, label, onclick, props = {}) =>
+    h("button", { type: "button", class: "ex-mini", title: label, "aria-label": label, onclick, ...props }, icon(name));
+  const count = (n) => n.toLocaleString("en");
+  const tag = (text) => h("span", { class: "sm-tag" }, text);
+
+  /** Replace the children of a list, keeping the keyboard focus on the same entry (`data-key`). */
+  function refill(host, nodes) {
+    const key = host.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    host.replaceChildren(...nodes);
+    if (key) host.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  }
+
+  /** A search box with a list of what fits (WAI-ARIA combobox). `find(query, signal)` -> hits, `onPick(hit)`. */
+  class Search {
+    constructor(host, { label, placeholder, find, onPick, clear = false }) {
+      Object.assign(this, { find, onPick, clear, hits: [], at: -1, shown: "" });
+      const id = `${host.id}-list`;
+      this.input = h("input", {
+        id: `${host.id}-input`, type: "text", class: "form-control", placeholder, autocomplete: "off", spellcheck: "false",
+        role: "combobox", "aria-label": label, "aria-expanded": "false", "aria-controls": id, "aria-autocomplete": "list",
+        oninput: () => this.ask(), onkeydown: (e) => this.key(e), onfocus: () => this.input.select(),
+        onblur: () => setTimeout(() => this.close(), 120),
+      });
+      this.list = h("ul", { id, role: "listbox", class: "ex-hits", "aria-label": label, hidden: true });
+      host.replaceChildren(icon("search"), this.input, this.list);
+      host.classList.add("ex-search");
+    }
+
+    show(text) {
+      this.shown = text;
+      if (document.activeElement !== this.input) this.input.value = text;
+    }
+
+    async ask() {
+      this.abort?.abort();
+      this.abort = new AbortController();
+      try {
+        this.fill(await this.find(this.input.value.trim(), this.abort.signal));
+      } catch (error) {
+        if (error.name !== "AbortError") this.fill([]);
+      }
+    }
+
+    fill(hits) {
+      this.hits = hits;
+      this.at = hits.length ? 0 : -1;
+      const none = h("li", { class: "ex-none" }, "Nothing by this name, m/z or annotation");
+      this.list.replaceChildren(...(hits.length ? hits.map((hit, i) => this.entry(hit, i)) : [none]));
+      this.list.hidden = false;
+      this.input.setAttribute("aria-expanded", "true");
+      this.mark();
+    }
+
+    entry(hit, i) {
+      return h("li", { role: "option", id: `${this.list.id}-${i}`, onpointerdown: (e) => { e.preventDefault(); this.pick(i); } },
+        h("span", { class: "ex-hit" }, hit.name), h("span", { class: "sm-note ex-detail" }, hit.detail || ""), tag(hit.tag));
+    }
+
+    mark() {
+      [...this.list.children].forEach((li, i) => li.setAttribute("aria-selected", i === this.at));
+      const current = this.list.children[this.at];
+      if (current && this.at >= 0) {
+        this.input.setAttribute("aria-activedescendant", current.id);
+        current.scrollIntoView({ block: "nearest" });
+      } else this.input.removeAttribute("aria-activedescendant");
+    }
+
+    key(event) {
+      const moves = { ArrowDown: 1, ArrowUp: -1 };
+      if (moves[event.key]) {
+        event.preventDefault();
+        if (this.list.hidden) return this.ask();
+        this.at = (this.at + moves[event.key] + this.hits.length) % Math.max(1, this.hits.length);
+        this.mark();
+      } else if (event.key === "Enter" && !this.list.hidden) this.pick(this.at);
+      else if (event.key === "Escape") { this.close(); this.input.blur(); }
+      else return;
+      event.stopPropagation();
+    }
+
+    pick(i) {
+      const hit = this.hits[i];
+      if (!hit) return;
+      this.shown = this.clear ? "" : hit.name;
+      this.close();
+      this.onPick(hit);
+    }
+
+    close() {
+      this.abort?.abort();
+      this.list.hidden = true;
+      this.input.setAttribute("aria-expanded", "false");
+      this.input.value = this.shown;
+    }
+  }
+
+  /** Categories with counts. A click on the square hides, "only" isolates, a click on the name selects the spots. */
+  function categories(host, column, hidden, { onToggle, onOnly, onSelect }) {
+    const isolated = (k) => column.categories.length > 1 && hidden.size === column.categories.length - 1 && !hidden.has(k);
+    refill(host, column.categories.map((name, k) => h("li", { class: "ex-category" + (hidden.has(k) ? " ex-off" : "") },
+      h("button", { type: "button", class: "ex-swatch", style: `--c:${column.colours[k]}`, "data-key": `hide-${k}`,
+        "aria-pressed": String(!hidden.has(k)), "aria-label": `Show ${name}`, title: hidden.has(k) ? "Show" : "Hide",
+        onclick: () => onToggle(k) }),
+      h("button", { type: "button", class: "ex-name", title: `Select the spots of ${name}`, "data-key": `select-${k}`,
+        onclick: (e) => onSelect(k, e.shiftKey ? "add" : e.altKey ? "subtract" : "set") }, name),
+      h("button", { type: "button", class: "ex-only", "data-key": `only-${k}`, "aria-label": `Show only ${name}`,
+        onclick: () => onOnly(isolated(k) ? null : k) }, isolated(k) ? "all" : "only"),
+      h("span", { class: "sm-num sm-muted" }, count(column.counts[k])))));
+  }
+
+  function colourBar(palette) {
+    const stops = palette.slice(0, -1);
+    return `linear-gradient(90deg, ${stops.filter((_, i) => i % 8 === 0 || i === stops.length - 1).join(", ")})`;
+  }
+
+  /** The legend inside the view: colour bar, square, or the first categories. */
+  function legend(host, view) {
+    if (!view) return host.replaceChildren();
+    const { number } = ns.colour;
+    const nodes = [];
+    if (view.kind === "number") {
+      nodes.push(h("div", { class: "ex-bar", style: `background:${colourBar(view.palette)}` }),
+        h("div", { class: "ex-bar-text" }, h("span", {}, number(view.limits[0])), h("span", { class: "ex-bar-name" }, view.label),
+          h("span", {}, number(view.limits[1]))));
+    } else if (view.kind === "pair") {
+      const cells = ns.colour.square().map((c) => h("i", { style: `background:${c}` }));
+      nodes.push(h("div", { class: "ex-pair" }, h("span", { class: "ex-pair-y" }, `${view.labels[0]} →`),
+        h("div", { class: "ex-square", style: `--n:${ns.colour.SIDE}` }, cells), h("span", { class: "ex-pair-x" }, `${view.labels[1]} →`)));
+    } else {
+      const shown = view.categories.filter((c) => !c.hidden).slice(0, 8);
+      nodes.push(h("ul", { class: "ex-keys" }, shown.map((c) => h("li", {}, h("i", { style: `background:${c.colour}` }), c.name)),
+        view.categories.length > 8 ? h("li", { class: "sm-muted" }, `and ${view.categories.length - 8} more`) : null));
+    }
+    if (view.missing) nodes.push(h("div", { class: "ex-missing" }, h("i", { style: `background:${ns.colour.MISSING}` }), "no value"));
+    host.replaceChildren(...nodes);
+  }
+
+  /** Numbers of a selection, and the ways on from it. */
+  function selection(host, summary, { onSave, onMarkers, onClear, onInvert, name }) {
+    host.hidden = !summary;
+    if (!summary) return host.replaceChildren();
+    const { number } = ns.colour;
+    const { value } = summary;
+    const facts = [["Spots", count(summary.spots)], ["Tissue area", summary.area_mm2 === null ? "–" : `${number(summary.area_mm2)} mm²`]];
+    if (value) facts.push([`Mean ${value.name}`, `${number(value.inside)}  ·  rest ${number(value.outside)}`]);
+    const input = h("input", { class: "form-control form-control-sm", value: name, maxlength: "80", "aria-label": "Name of the new region",
+      "data-key": "selection-name", onkeydown: (e) => { if (e.key === "Enter") onSave(e.target.value); } });
+    host.replaceChildren(
+      h("h2", { class: "sm-head" }, h("span", {}, "Selection"), iconButton("x-lg", "Clear the selection (Esc)", onClear)),
+      h("dl", { class: "sm-facts" }, facts.flatMap(([k, v]) => [h("dt", {}, k), h("dd", { class: "sm-num" }, v)])),
+      shares(summary.categories),
+      summary.saved ? null : h("div", { class: "sm-row ex-save" }, input,
+        h("button", { type: "button", class: "btn btn-primary btn-sm", onclick: () => onSave(input.value) }, "Save region")),
+      h("div", { class: "sm-row ex-ways" },
+        h("button", { type: "button", class: "btn btn-link btn-sm", onclick: onMarkers }, "Markers"),
+        h("button", { type: "button", class: "btn btn-link btn-sm", onclick: onInvert }, "Invert")));
+  }
+
+  /** What the selection is made of, as one bar. */
+  function shares(categories) {
+    if (!categories || !categories.length) return null;
+    const total = categories.reduce((sum, c) => sum + c.count, 0) || 1;
+    return h("div", { class: "ex-shares" },
+      h("div", { class: "ex-share-bar", "aria-hidden": "true" }, categories.map((c) => h("i", { style: `width:${(100 * c.count) / total}%;background:${c.colour}` }))),
+      h("ul", { class: "ex-keys" }, categories.slice(0, 4).map((c) =>
+        h("li", {}, h("i", { style: `background:${c.colour}` }), `${c.name} ${Math.round((100 * c.count) / total)}%`))));
+  }
+
+  /** One line a shape: colour, name, size; rename in place, delete. */
+  function shapes(host, features, measures, active, actions) {
+    if (!features.length) {
+      const text = "Draw around an area with the region tool (R), or select a category and save it. A path (T) gives a profile.";
+      return host.replaceChildren(h("li", { class: "sm-note ex-hint" }, text));
+    }
+    refill(host, features.map((f) => shapeLine(f, measures.get(f.id), f.id === active, actions)));
+  }
+
+  function shapeLine(feature, measure, active, actions) {
+    const { id, properties: p } = feature;
+    const size = measure ? sizeOf(p.kind, measure) : "";
+    const name = actions.renaming === id ? renameBox(feature, actions) : h("button", {
+      type: "button", class: "ex-name", "data-key": `shape-${id}`, "aria-pressed": String(active), title: "Click to show, F2 to rename",
+      onclick: () => actions.onActivate(id), ondblclick: () => actions.onRenaming(id),
+      onkeydown: (e) => {
+        if (e.key === "F2") actions.onRenaming(id);
+        if (e.key === "Delete") actions.onRemove(id);
+      },
+    }, p.name);
+    return h("li", { class: "ex-item" + (active ? " ex-current" : ""), "data-id": id },
+      h("label", { class: "ex-dot" + (p.kind === "trajectory" ? " ex-dash" : ""), style: `--c:${p.color}`, title: "Colour" },
+        h("input", { type: "color", value: p.color, "aria-label": `Colour of ${p.name}`, "data-key": `colour-${id}`,
+          onchange: (e) => actions.onColour(id, e.target.value) })),
+      name, h("span", { class: "sm-num sm-muted ex-size" }, size),
+      h("span", { class: "ex-edit" }, iconButton("pencil", `Rename ${p.name} (F2)`, () => actions.onRenaming(id), { "data-key": `rename-${id}` }),
+        iconButton("trash", `Delete ${p.name} (Delete)`, () => actions.onRemove(id), { "data-key": `remove-${id}` })));
+  }
+
+  const sizeOf = (kind, m) => (kind === "trajectory"
+    ? `${m.length_mm === null ? "" : `${ns.colour.number(m.length_mm)} mm · `}${count(m.spots)} spots`
+    : `${count(m.spots)} spots${m.area_mm2 === null ? "" : ` · ${ns.colour.number(m.area_mm2)} mm²`}`);
+
+  function renameBox(feature, actions) {
+    let done = false;
+    const finish = (value) => {
+      if (done) return;
+      done = true;
+      actions.onRename(feature.id, value);
+    };
+    return h("input", { class: "form-control form-control-sm ex-rename", value: feature.properties.name, maxlength: "80",
+      "aria-label": "Name", "data-key": `name-${feature.id}`, onblur: (e) => finish(e.target.value),
+      onkeydown: (e) => {
+        e.stopPropagation();
+        if (e.key === "Enter") finish(e.target.value);
+        if (e.key === "Escape") finish(null);
+      } });
+  }
+
+  /** Markers: what distinguishes the selection from the rest, effect first. A row recolours the view. */
+  function markers(host, table, { onPick, onClose }) {
+    host.hidden = !table;
+    if (!table) return host.replaceChildren();
+    const close = iconButton("x-lg", "Close the markers", onClose);
+    const title = h("h2", { class: "sm-head" }, h("span", {}, `Markers · ${table.name}`), close);
+    if (!table.rows) return host.replaceChildren(title, h("p", { class: "sm-note" }, table.message || "Comparing with the rest …"));
+    const { number } = ns.colour;
+    const cell = (text) => h("td", { class: "sm-num" }, text);
+    const rows = table.rows.map((r) => h("tr", {},
+      h("td", {}, h("button", { type: "button", class: "ex-name", title: "Colour by this", onclick: () => onPick(r) }, r.name), " ", tag(r.tag)),
+      cell(number(r.log2fc)), cell(r.auc.toFixed(2)), cell(r.fdr < 1e-3 ? r.fdr.toExponential(0) : r.fdr.toFixed(3))));
+    const heads = ["Marker", "log2 FC", "AUC", "FDR"].map((t, i) => h("th", { scope: "col", class: i ? "sm-num" : "" }, t));
+    host.replaceChildren(title,
+      h("table", { class: "sm-table ex-markers" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)),
+      h("p", { class: "sm-note" }, "Wilcoxon against the rest. Neighbouring spots are not independent: trust effect and AUC before the FDR."));
+  }
+
+  /** Chips of the features in a profile. */
+  function chips(host, features, colours, onRemove) {
+    host.replaceChildren(...features.map((f, i) => h("span", { class: "ex-chip", style: `--c:${colours[i % colours.length]}` },
+      h("i", {}), f.name, iconButton("x", `Take ${f.name} out of the profile`, () => onRemove(f)))));
+  }
+
+  Object.assign(ns, { h, Search, panels: { categories, legend, selection, shapes, markers, chips, count } });
+})();

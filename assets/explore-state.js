@@ -1,0 +1,185 @@
+/* What the page knows and where it comes from: the data of a result (asked once, kept by the browser's cache because a
+ * result never changes), the annotations (revisions on the server; nothing is called saved before the server said so), and
+ * the part of the view that stands in the address. */
+(function () {
+  "use strict";
+  const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
+  const POLL_MS = 1000, RETRY_MS = 2000;
+
+  const request = (url, options) => window.SpatialMeta.api(url, options);
+  const post = async (url, json, options = {}) => (await request(url, { method: "POST", json, ...options })).json();
+  const words = (error) => {
+    const { title, text, mend } = window.SpatialMeta.describe(error);
+    return [title + ".", text, mend].filter(Boolean).join(" ");
+  };
+
+  /** The arrays of one result. */
+  class Data {
+    constructor(result) { this.base = `/api/view/${result}`; }
+    async meta() { return (await request(`${this.base}/meta`)).json(); }
+    async obsm(name) { return new Float32Array(await this.bytes(`obsm/${encodeURIComponent(name)}`)); }
+    async values(index, layer) {
+      return new Float32Array(await this.bytes(`feature/${index}?layer=${encodeURIComponent(layer)}`));
+    }
+    async numbers(column) { return new Float32Array(await this.bytes(`obs/${encodeURIComponent(column)}`)); }
+    async codes(column) { return new Uint16Array(await this.bytes(`obs/${encodeURIComponent(column)}`)); }
+    async bytes(path) { return (await request(`${this.base}/${path}`)).arrayBuffer(); }
+    async search(query, signal) {
+      return (await request(`${this.base}/search?q=${encodeURIComponent(query)}`, { signal })).json();
+    }
+    selection(body, signal) { return post(`${this.base}/selection`, body, { signal }); }
+    measure(document, signal) { return post(`${this.base}/measure`, { document }, { signal }); }
+    outline(steps) { return post(`${this.base}/outline`, { steps }); }
+    markers(body, signal) { return post(`${this.base}/markers`, body, { signal }); }
+  }
+
+  const clone = (value) => JSON.parse(JSON.stringify(value));
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  const byId = (doc) => new Map(doc.features.map((f) => [f.id, f]));
+  const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, "0")).join("");
+
+  /** Bring my document onto somebody else's: both started from `base`. Nothing drawn is lost: what only one side touched
+   *  is taken from it; what both changed stays as theirs, and mine is kept beside it under a new id; a shape that one
+   *  side deleted and the other changed stays. `kept` names my versions that stand beside theirs. */
+  function merge(base, mine, theirs) {
+    const [was, my, their] = [base, mine, theirs].map(byId);
+    const features = [], kept = [];
+    for (const id of new Set([...their.keys(), ...my.keys()])) {
+      const [b, m, t] = [was.get(id), my.get(id), their.get(id)];
+      const iChanged = !same(b, m), theyChanged = !same(b, t);
+      if (m && t && iChanged && theyChanged && !same(m, t)) {
+        features.push(t, { ...m, id: newId(), properties: { ...m.properties, name: `${m.properties.name} (mine)` } });
+        kept.push(m.properties.name);
+      } else if (iChanged && (m || !theyChanged)) {
+        if (m) features.push(m);
+      } else if (t) features.push(t);
+    }
+    return { document: { ...theirs, features }, kept };
+  }
+
+  /** The annotations of a sample. `onChange(why)` after every change of `document`, `onStatus(text, level)` for words. */
+  class Annotations {
+    constructor(project, sample, { onChange, onStatus }) {
+      this.url = `/api/annotations/${project}/${sample}`;
+      this.onChange = onChange;
+      this.onStatus = onStatus;
+      this.document = { type: "FeatureCollection", features: [] };
+      this.head = { number: 0, document: this.document };
+      this.queue = Promise.resolve();
+      this.pending = 0;
+    }
+
+    async load() {
+      this.adopt(await (await request(this.url, { cache: "no-store" })).json(), "load");
+      this.timer = setInterval(() => this.poll(), POLL_MS);
+    }
+
+    stop() { clearInterval(this.timer); }
+
+    feature(id) { return this.document.features.find((f) => f.id === id); }
+
+    adopt(revision, why) {
+      this.head = revision;
+      this.document = clone(revision.document);
+      this.onChange(why);
+    }
+
+    /** Change the document and save it. The change is shown at once; it is called saved when the server has it. */
+    commit(change) {
+      change(this.document);
+      this.onChange("edit");
+      this.onStatus("Saving …", "wait");
+      return this.enqueue(() => this.push());
+    }
+
+    undo() { return this.step("undo"); }
+    redo() { return this.step("redo"); }
+
+    step(which) {
+      return this.enqueue(async () => {
+        try {
+          this.adopt(await post(`${this.url}/${which}`, {}), which);
+        } catch (error) {
+          this.onStatus(words(error), "stop");
+        }
+      });
+    }
+
+    enqueue(work) {
+      this.pending++;
+      this.queue = this.queue.then(work).finally(() => { this.pending--; });
+      return this.queue;
+    }
+
+    async push() {
+      for (;;) {
+        if (same(this.document, this.head.document)) return;
+        const sent = clone(this.document);
+        try {
+          const revision = await post(this.url, { base: this.head.number, document: sent });
+          this.head = revision;
+          if (same(this.document, sent)) this.document = clone(revision.document);
+          this.onChange("saved");
+          return;
+        } catch (error) {
+          if (error.status === 409) await this.meet();
+          else if (error.status && error.status < 500) return this.refuse(error);
+          else await this.wait();
+        }
+      }
+    }
+
+    /** Somebody else saved first: put our change on top of theirs and go on. */
+    async meet() {
+      const theirs = await (await request(this.url, { cache: "no-store" })).json();
+      const merged = merge(this.head.document, this.document, theirs.document);
+      this.head = theirs;
+      this.document = merged.document;
+      this.onChange("merge");
+      const also = merged.kept.length ? ` Your version of ${merged.kept.join(", ")} stands beside theirs.` : "";
+      this.onStatus(`Somebody else changed this sample at the same time; both changes are kept.${also}`, "notice");
+    }
+
+    refuse(error) {
+      this.adopt(this.head, "refused");
+      this.onStatus(words(error), "stop");
+    }
+
+    async wait() {
+      this.onStatus("Not saved: the server does not answer. Trying again …", "stop");
+      await new Promise((done) => setTimeout(done, RETRY_MS));
+    }
+
+    /** Ask for a newer revision; the answer is 304 with no body while there is none. */
+    async poll() {
+      if (this.pending || this.asking || document.hidden) return;
+      this.asking = true;
+      try {
+        const answer = await request(this.url, {
+          cache: "no-store", headers: { "If-None-Match": `"${this.head.number}"` },
+        });
+        if (answer.status === 304) return;
+        const revision = await answer.json();
+        if (!this.pending && revision.number !== this.head.number) this.adopt(revision, "others");
+      } catch (error) {
+        if (error.status === 404) this.stop();
+      } finally {
+        this.asking = false;
+      }
+    }
+  }
+
+  /** Keep part of the view in the address, so that a copied link opens the same view; no history entry per click. */
+  const address = {
+    read() { return Object.fromEntries(new URLSearchParams(location.search)); },
+    write(values) {
+      const query = new URLSearchParams();
+      for (const [name, value] of Object.entries(values)) if (value !== null && value !== "") query.set(name, value);
+      const text = query.toString();
+      const url = location.pathname + (text ? `?${text}` : "");
+      if (url !== location.pathname + location.search) history.replaceState(history.state, "", url);
+    },
+  };
+
+  Object.assign(ns, { Data, Annotations, merge, address, words, newId, clone });
+})();

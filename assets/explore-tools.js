@@ -1,0 +1,380 @@
+/* Drawing on the tissue: an SVG over the painted view takes every pointer and key. Shapes stay in full-resolution
+ * pixels; one transform puts them on the screen, so a zoom moves a thousand regions by one attribute. */
+(function () {
+  "use strict";
+  const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
+  const SVG = "http://www.w3.org/2000/svg";
+  const CLICK_PX = 5; // less movement than this is a click
+  const SMOOTH_PX = 1; // how far a simplified freehand line may lie from the hand's
+  const NUDGE_PX = 40;
+  const KEYS = { v: "select", b: "box", l: "lasso", r: "region", p: "polygon", t: "trajectory" };
+  const HINTS = {
+    select: "Drag to pan, wheel to zoom. Click an outline to edit it.",
+    box: "Drag a box. Shift adds to the selection, Alt subtracts.",
+    lasso: "Draw around spots. Shift adds to the selection, Alt subtracts.",
+    region: "Draw around an area; it is saved as a region.",
+    polygon: "Click the corners; Enter or a double click closes, Backspace takes one back.",
+    trajectory: "Draw a path, or click its points and press Enter.",
+  };
+
+  function svg(name, attributes = {}, parent = null) {
+    const node = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    if (parent) parent.appendChild(node);
+    return node;
+  }
+
+  const text = (points) => points.map((p) => p.join(",")).join(" ");
+
+  /** Rings (regions, one or several) or the line (trajectory) of a feature, closing points left out. */
+  function parts(feature) {
+    const { type, coordinates } = feature.geometry;
+    if (type === "LineString") return [coordinates];
+    const rings = type === "Polygon" ? coordinates : coordinates.flat();
+    return rings.map(ns.geometry.open);
+  }
+
+  function withParts(feature, changed) {
+    const { type, coordinates } = feature.geometry;
+    if (type === "LineString") return { type, coordinates: changed[0] };
+    const rings = changed.map(ns.geometry.close);
+    if (type === "Polygon") return { type, coordinates: rings };
+    let next = 0;
+    return { type, coordinates: coordinates.map((polygon) => polygon.map(() => rings[next++])) };
+  }
+
+  class Tools {
+    /** `actions`: what the page does with a drawing: select(step), add(geometry, kind), edit(id, geometry), activate(id),
+     *  remove(id), undo(), redo(), clear(), hover(event). `drawable`: a view of numbers (UMAP) has lasso and box only. */
+    constructor(view, host, actions, { drawable = true } = {}) {
+      Object.assign(this, { view, actions, drawable, tool: "select", features: [], active: null, draft: [] });
+      this.root = svg("svg", { class: "ex-overlay", "aria-hidden": "true" });
+      this.world = svg("g", {}, this.root);
+      this.screen = svg("g", {}, this.root);
+      this.sketch = svg("g", {}, this.root);
+      host.replaceChildren(this.root);
+      this.listen();
+      view.onMove(() => this.place());
+      this.place();
+    }
+
+    listen() {
+      const root = this.root;
+      root.addEventListener("pointerdown", (e) => this.down(e));
+      root.addEventListener("pointermove", (e) => this.move(e));
+      root.addEventListener("pointerup", (e) => this.up(e));
+      root.addEventListener("pointercancel", () => this.cancel());
+      root.addEventListener("pointerleave", () => this.actions.hover(null));
+      root.addEventListener("dblclick", (e) => this.doubleClick(e));
+      root.addEventListener("contextmenu", (e) => e.preventDefault());
+      root.addEventListener("wheel", (e) => {
+        e.preventDefault();
+        this.view.zoomAt(this.view.local(e), Math.exp(-e.deltaY * (e.deltaMode ? 0.05 : 0.0015)));
+      }, { passive: false });
+      this.view.stage.addEventListener("keydown", (e) => this.viewKey(e));
+    }
+
+    use(tool) {
+      this.cancel();
+      this.tool = tool;
+      this.root.dataset.tool = tool;
+      this.render();
+    }
+
+    // --- painting ---------------------------------------------------------------------------------------------
+    show(features, active) {
+      this.features = features;
+      this.active = active;
+      this.render();
+    }
+
+    /** The feature as it is being edited, else as it is saved. */
+    current(feature) {
+      return this.edited && this.edited.id === feature.id ? this.edited : feature;
+    }
+
+    render() {
+      const nodes = [];
+      for (const saved of this.features) {
+        const feature = this.current(saved), active = feature.id === this.active;
+        nodes.push(feature.properties.kind === "trajectory" ? this.path(feature, active) : this.outline(feature, active));
+      }
+      this.world.replaceChildren(...nodes);
+      this.place();
+    }
+
+    outline(feature, active) {
+      const node = svg("g", { class: "ex-shape" + (active ? " ex-active" : ""), "data-id": feature.id });
+      const d = parts(feature).map((ring) => `M${text(ring)}Z`).join("");
+      svg("path", { d, class: "ex-halo" }, node);
+      svg("path", { d, class: "ex-line", stroke: feature.properties.color }, node);
+      svg("path", { d, class: "ex-grip", "data-role": "shape", "data-id": feature.id }, node);
+      return node;
+    }
+
+    path(feature, active) {
+      const node = svg("g", { class: "ex-shape ex-path" + (active ? " ex-active" : ""), "data-id": feature.id });
+      const d = `M${text(feature.geometry.coordinates)}`;
+      const width = (feature.properties.width_um || 0) / (this.view.umPerUnit || 1);
+      svg("path", { d, class: "ex-corridor", stroke: feature.properties.color, "stroke-width": width }, node);
+      svg("path", { d, class: "ex-halo" }, node);
+      svg("path", { d, class: "ex-line", stroke: feature.properties.color }, node);
+      svg("path", { d, class: "ex-grip", "data-role": "shape", "data-id": feature.id }, node);
+      return node;
+    }
+
+    /** Put the shapes where the view is now; arrow heads and handles keep their size on the screen. */
+    place() {
+      const { view } = this, [ox, oy] = view.toScreen([0, 0]);
+      this.world.setAttribute("transform", `matrix(${view.scale} 0 0 ${view.sign * view.scale} ${ox} ${oy})`);
+      const nodes = [];
+      for (const saved of this.features) {
+        const feature = this.current(saved);
+        if (feature.properties.kind === "trajectory") nodes.push(this.arrow(feature));
+        if (feature.id === this.active && this.tool === "select") nodes.push(...this.handles(feature));
+      }
+      this.screen.replaceChildren(...nodes);
+      this.drawSketch();
+    }
+
+    arrow(feature) {
+      const line = feature.geometry.coordinates.map((p) => this.view.toScreen(p));
+      const [x, y] = line[line.length - 1];
+      let back = line.length - 2; // the head follows the last stretch one can see, not the last jitter of the hand
+      while (back > 0 && Math.hypot(x - line[back][0], y - line[back][1]) < 14) back--;
+      const angle = (Math.atan2(y - line[back][1], x - line[back][0]) * 180) / Math.PI;
+      return svg("path", {
+        d: "M-9,-6L4,0L-9,6Z", class: "ex-arrow", fill: feature.properties.color,
+        transform: `translate(${x} ${y}) rotate(${angle})`,
+      });
+    }
+
+    handles(feature) {
+      const nodes = [];
+      parts(feature).forEach((points, part) => points.forEach((p, index) => {
+        const [cx, cy] = this.view.toScreen(p);
+        nodes.push(svg("circle", { cx, cy, r: 4.5, class: "ex-handle", "data-role": "vertex", "data-part": part,
+          "data-index": index, stroke: feature.properties.color }));
+      }));
+      return nodes;
+    }
+
+    drawSketch() {
+      if (!this.draft.length) return this.sketch.replaceChildren();
+      const points = this.draft.concat(this.cursor ? [this.cursor] : []).map((p) => this.view.toScreen(p));
+      const closed = this.tool !== "trajectory";
+      const d = `M${text(points)}${closed && points.length > 2 ? "Z" : ""}`;
+      const nodes = [svg("path", { d, class: "ex-halo" }), svg("path", { d, class: "ex-draft" })];
+      if (this.tool === "polygon" || this.cursor)
+        for (const p of this.draft) {
+          const [cx, cy] = this.view.toScreen(p);
+          nodes.push(svg("circle", { cx, cy, r: 3.5, class: "ex-corner" }));
+        }
+      this.sketch.replaceChildren(...nodes);
+    }
+
+    // --- pointer ----------------------------------------------------------------------------------------------
+    down(event) {
+      this.view.stage.focus({ preventScroll: true });
+      const at = this.view.local(event);
+      this.root.setPointerCapture(event.pointerId);
+      const pan = event.button === 1 || event.button === 2;
+      const target = event.target.dataset || {};
+      this.gesture = { start: at, last: at, moved: false, target, mode: this.mode(target, pan) };
+      const { mode } = this.gesture;
+      if (mode === "freehand" || mode === "box") this.draft = this.draft.length ? this.draft : [this.view.toData(at)];
+      if (mode === "vertex" && event.altKey) this.dropVertex(target);
+    }
+
+    mode(target, pan) {
+      if (pan) return "pan";
+      if (this.tool === "select") {
+        if (target.role === "vertex") return "vertex";
+        if (target.role === "shape" && target.id === this.active) return "drag";
+        return "pan";
+      }
+      if (this.tool === "box") return "box";
+      if (this.tool === "polygon") return "corner";
+      if (this.tool === "trajectory" && this.draft.length) return "corner";
+      return "freehand";
+    }
+
+    move(event) {
+      const at = this.view.local(event), g = this.gesture;
+      if (!g) return this.idleMove(at, event);
+      if (!g.moved && Math.hypot(at[0] - g.start[0], at[1] - g.start[1]) < CLICK_PX) return;
+      g.moved = true;
+      if (g.mode === "pan") this.view.panBy(at[0] - g.last[0], at[1] - g.last[1]);
+      else if (g.mode === "vertex") this.dragVertex(g, at);
+      else if (g.mode === "drag") this.dragShape(g, at);
+      else if (g.mode === "box") this.draft = this.box(g.start, at);
+      else if (g.mode === "freehand") this.trace(event);
+      g.last = at;
+      if (g.mode === "box" || g.mode === "freehand") this.drawSketch();
+    }
+
+    /** Every point the hand passed, also those between two frames. */
+    trace(event) {
+      const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
+      for (const e of events.length ? events : [event]) this.draft.push(this.view.toData(this.view.local(e)));
+    }
+
+    idleMove(at, event) {
+      if (this.draft.length) {
+        this.cursor = this.view.toData(at);
+        return this.drawSketch();
+      }
+      this.actions.hover(event.target.dataset && event.target.dataset.role ? null : at);
+    }
+
+    box(a, b) {
+      return [[a[0], a[1]], [b[0], a[1]], [b[0], b[1]], [a[0], b[1]]].map((p) => this.view.toData(p));
+    }
+
+    up(event) {
+      const g = this.gesture;
+      this.gesture = null;
+      if (!g) return;
+      const at = this.view.local(event);
+      if (g.mode === "corner" || (g.mode === "freehand" && !g.moved && this.tool === "trajectory")) return this.corner(at, event);
+      if (!g.moved) return this.click(g);
+      if (g.mode === "vertex" || g.mode === "drag") return this.finishEdit();
+      if (g.mode === "box" || g.mode === "freehand") this.finish(event);
+    }
+
+    click(g) {
+      this.draft = [];
+      if (this.tool === "select" && !this.edited) this.actions.activate(g.target.role === "shape" ? g.target.id : g.target.role ? this.active : null);
+      this.edited = null;
+      this.drawSketch();
+    }
+
+    corner(at, event) {
+      const first = this.draft.length && this.view.toScreen(this.draft[0]);
+      const closes = this.tool === "polygon" && this.draft.length > 2 && Math.hypot(at[0] - first[0], at[1] - first[1]) < 8;
+      if (closes) return this.finish(event);
+      const last = this.draft.length && this.view.toScreen(this.draft[this.draft.length - 1]);
+      const repeated = last && Math.hypot(at[0] - last[0], at[1] - last[1]) < 3; // the second click of a double click
+      if (!repeated) this.draft = this.draft.concat([this.view.toData(at)]);
+      this.cursor = this.view.toData(at);
+      this.drawSketch();
+    }
+
+    doubleClick(event) {
+      if (this.draft.length > 1) return this.finish(event);
+      if (this.tool !== "select" || !this.active) return;
+      this.addVertex(this.view.toData(this.view.local(event)));
+    }
+
+    cancel() {
+      this.gesture = this.cursor = this.edited = null;
+      this.draft = [];
+      this.render();
+    }
+
+    // --- what a drawing becomes -------------------------------------------------------------------------------
+    finish(event) {
+      const op = event && event.altKey ? "subtract" : event && event.shiftKey ? "add" : "set";
+      const tolerance = SMOOTH_PX / this.view.scale;
+      const { draft, tool } = this;
+      this.draft = [];
+      this.cursor = null;
+      this.drawSketch();
+      if (tool === "trajectory") {
+        const line = ns.geometry.simplify(draft, tolerance);
+        if (line.length > 1 && ns.geometry.length(line) * this.view.scale > CLICK_PX)
+          this.actions.add({ type: "LineString", coordinates: line }, "trajectory");
+        return;
+      }
+      const ring = tool === "box" || tool === "polygon" ? draft : ns.geometry.simplifyRing(draft, tolerance);
+      if (ring.length < 3 || ns.geometry.area(ring) * this.view.scale ** 2 < CLICK_PX ** 2) return;
+      const geometry = { type: "Polygon", coordinates: [ns.geometry.close(ring)] };
+      if (tool === "box" || tool === "lasso") this.actions.select({ op, geometry });
+      else this.actions.add(geometry, "region");
+    }
+
+    finishEdit() {
+      const { edited } = this;
+      this.edited = null;
+      if (edited) this.actions.edit(edited.id, edited.geometry);
+      else this.render();
+    }
+
+    activeFeature() { return this.features.find((f) => f.id === this.active); }
+
+    /** Work on a copy; the document changes when the hand lets go. */
+    reshape(change) {
+      const saved = this.activeFeature();
+      if (!saved) return;
+      const changed = parts(saved).map((points) => points.map((p) => p.slice()));
+      if (change(changed) === false) return;
+      this.edited = { ...saved, geometry: withParts(saved, changed) };
+      this.render();
+    }
+
+    dragVertex(g, at) {
+      this.reshape((points) => { points[+g.target.part][+g.target.index] = this.view.toData(at); });
+    }
+
+    dragShape(g, at) {
+      const [x0, y0] = this.view.toData(g.start), [x1, y1] = this.view.toData(at);
+      this.shift(x1 - x0, y1 - y0);
+    }
+
+    shift(dx, dy) {
+      this.reshape((all) => all.forEach((points) => points.forEach((p) => { p[0] += dx; p[1] += dy; })));
+    }
+
+    dropVertex(target) {
+      const least = this.activeFeature().properties.kind === "trajectory" ? 2 : 3;
+      this.reshape((points) => {
+        if (points[+target.part].length <= least) return false;
+        points[+target.part].splice(+target.index, 1);
+      });
+      this.gesture = null;
+      this.finishEdit();
+    }
+
+    addVertex(p) {
+      const closed = this.activeFeature().properties.kind !== "trajectory";
+      this.reshape((all) => {
+        const near = all.map((points) => ns.geometry.nearestEdge(p, points, closed));
+        const part = near.reduce((best, edge, i) => (edge.distance < near[best].distance ? i : best), 0);
+        if (near[part].distance * this.view.scale > 10) return false;
+        all[part].splice(near[part].index + 1, 0, p);
+      });
+      this.finishEdit();
+    }
+
+    // --- keys -------------------------------------------------------------------------------------------------
+    /** Keys while the view has the focus: arrows pan (with Alt they move the chosen shape), + - 0 zoom. */
+    viewKey(event) {
+      if (event.ctrlKey || event.metaKey) return;
+      const arrows = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+      const centre = [this.view.width / 2, this.view.height / 2];
+      const arrow = arrows[event.key];
+      if (arrow && event.altKey && this.active) {
+        const step = (event.shiftKey ? 10 : 2) / this.view.scale;
+        this.shift(-arrow[0] * step, -arrow[1] * step * this.view.sign);
+        this.finishEdit();
+      } else if (arrow) this.view.panBy(arrow[0] * NUDGE_PX, arrow[1] * NUDGE_PX);
+      else if (event.key === "+" || event.key === "=") this.view.zoomAt(centre, 1.25);
+      else if (event.key === "-") this.view.zoomAt(centre, 0.8);
+      else if (event.key === "0") this.view.fit();
+      else return;
+      event.preventDefault();
+    }
+
+    /** Keys of a drawing that is under way; true when the key was for it. */
+    draftKey(event) {
+      if (!this.draft.length) return false;
+      if (event.key === "Escape") this.cancel();
+      else if (event.key === "Enter") this.finish(event);
+      else if (event.key === "Backspace") { this.draft = this.draft.slice(0, -1); this.drawSketch(); }
+      else return false;
+      return true;
+    }
+  }
+
+  Object.assign(ns, { Tools, toolKeys: KEYS, toolHints: HINTS, shapeParts: parts });
+})();

@@ -1,0 +1,110 @@
+"""The typed arrays of a result, and what is asked about a selection of its spots.
+
+Arrays are raw little-endian bytes. A result never changes, so its arrays may be kept by the browser for good.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flask
+import numpy as np
+
+from core.errors import SpatialMetaError
+from spatialmeta_app.api.errors import json_body
+from spatialmeta_app.services import annotations, explore
+from spatialmeta_app.services.backend import backend
+from spatialmeta_app.workspace.records import Result
+from spatialmeta_app.workspace.views import View
+
+bp = flask.Blueprint("view", __name__, url_prefix="/api/view")
+
+YEAR_S = 365 * 24 * 3600
+
+
+@bp.get("/<result_id>/meta")
+def meta(result_id: str) -> flask.Response:
+    """What is in a result; may change with the sample's other results (its histology), so it is asked each time."""
+    result = backend().workspace.result(result_id)
+    return flask.jsonify(explore.describe(backend().workspace, result))
+
+
+@bp.get("/<result_id>/obsm/<name>")
+def obsm(result_id: str, name: str) -> flask.Response:
+    """f4, the first two columns: x, y of every spot."""
+    return _kept(_view(result_id).obsm(name)[:, :2], "<f4")
+
+
+@bp.get("/<result_id>/obs/<path:column>")
+def obs(result_id: str, column: str) -> flask.Response:
+    """f4 numbers, or u2 codes of categories (65535: none)."""
+    found = _view(result_id).obs(column)
+    return _kept(found.values, "<f4" if found.categories is None else "<u2")
+
+
+@bp.get("/<result_id>/feature/<int:index>")
+def feature(result_id: str, index: int) -> flask.Response:
+    """f4 values of one gene or metabolite in every spot; ``?layer=``."""
+    return _kept(_view(result_id).feature(index, flask.request.args.get("layer") or None), "<f4")
+
+
+@bp.get("/<result_id>/search")
+def search(result_id: str) -> flask.Response:
+    """``?q=`` -> ``{hits}``: features and columns that fit, best first."""
+    return flask.jsonify(hits=explore.search(_view(result_id), flask.request.args.get("q", "")[:200]))
+
+
+@bp.post("/<result_id>/selection")
+def selection(result_id: str) -> dict[str, Any]:
+    """``{steps, value, column}`` -> spots, area, means, categories of a selection, and the spots as bits."""
+    body, result = json_body("steps"), backend().workspace.result(result_id)
+    um = explore.um_per_px(backend().workspace, result)
+    value, column = body.get("value"), body.get("column")
+    return explore.summarise(_view(result), body["steps"], um=um, value=value, column=column)
+
+
+@bp.post("/<result_id>/measure")
+def measure(result_id: str) -> dict[str, Any]:
+    """``{document}`` -> ``{measures: {id: sizes}}`` of its regions and trajectories."""
+    body, result = json_body("document"), backend().workspace.result(result_id)
+    um = explore.um_per_px(backend().workspace, result)
+    return {"measures": annotations.measure(_view(result), body["document"], um)}
+
+
+@bp.post("/<result_id>/outline")
+def outline(result_id: str) -> dict[str, Any]:
+    """``{steps}`` -> ``{geometries}``: polygons around the chosen spots."""
+    return {"geometries": explore.outlines(_view(result_id), json_body("steps")["steps"])}
+
+
+@bp.post("/<result_id>/markers")
+def markers(result_id: str) -> dict[str, Any]:
+    """``{steps, layer}`` -> ``{rows}``: what distinguishes a selection from the rest."""
+    body = json_body("steps", "layer")
+    return {"rows": explore.markers(_view(result_id), body["steps"], layer=str(body["layer"]))}
+
+
+def _view(result: str | Result) -> View:
+    return explore.view_of(backend().workspace, result)
+
+
+def _kept(values: np.ndarray, dtype: str) -> flask.Response:
+    """Bytes that the browser keeps: the address has the id of a result, which never changes."""
+    data = np.ascontiguousarray(values, dtype=dtype).tobytes()
+    response = flask.Response(data, mimetype="application/octet-stream")
+    response.cache_control.private = True
+    response.cache_control.max_age = YEAR_S
+    response.cache_control.immutable = True
+    response.add_etag()
+    return response.make_conditional(flask.request)
+
+
+@bp.errorhandler(KeyError)
+@bp.errorhandler(TypeError)
+@bp.errorhandler(AttributeError)
+def malformed(error: Exception) -> flask.Response:
+    """A body of the wrong shape is the request's fault, not the program's."""
+    from spatialmeta_app.api.errors import answer
+
+    flask.current_app.logger.warning("request not understood", exc_info=error)
+    return answer(SpatialMetaError("a request as docs/architecture.md describes it", found=repr(error)[:200]))

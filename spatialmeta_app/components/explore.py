@@ -1,0 +1,253 @@
+"""The Explore page's frame: controls, tissue, findings. Lists inside are filled by ``assets/explore-panels.js``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dash_bootstrap_components as dbc
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from spatialmeta_app.components.panel import button_link, columns, empty, head, icon, panel
+from spatialmeta_app.figures import palettes
+from spatialmeta_app.figures.spatial import spatial_figure
+from spatialmeta_app.figures.umap import umap_figure
+from spatialmeta_app.ids import Explore
+from spatialmeta_app.services.explore import Controls, Shown
+
+TOOLS = (
+    ("select", "cursor", "Select and pan", "V"),
+    ("box", "bounding-box-circles", "Box selection", "B"),
+    ("lasso", "bullseye", "Lasso selection", "L"),
+    ("region", "bezier2", "Region, drawn freely", "R"),
+    ("polygon", "heptagon", "Region, corner by corner", "P"),
+    ("trajectory", "arrow-up-right", "Trajectory", "T"),
+)
+GRAPH = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False, "showTips": False}
+WIDTH_UM = (20, 2000, 10)  # least, most, step of the corridor
+
+
+def page(context: Mapping[str, Any], shown: Sequence[Shown], controls: Controls) -> html.Div:
+    """The whole page for a sample that has something to show."""
+    left = _left(shown, context["result"], controls)
+    body = columns(left, _centre(), _right())
+    stores = [dcc.Store(id=Explore.CONTEXT, data=context), dcc.Store(id=Explore.PROFILE_REQUEST)]
+    tip = html.Div(id=Explore.TIP, className="ex-tip", hidden=True)
+    return html.Div([*stores, body, tip], className="ex-page")
+
+
+def nothing(project: str, sample: str) -> html.Div:
+    """What to do where no section was imported yet."""
+    action = button_link("Add data", f"/p/{project}/{sample}/data", icon_name="upload")
+    text = "Add a transcriptomics or metabolomics section; it can be explored as soon as it is imported."
+    return html.Div(
+        columns(None, panel(None, empty("map", "Nothing to explore yet", text, action), class_name="sm-fill"))
+    )
+
+
+def _left(shown: Sequence[Shown], result: str, controls: Controls) -> list[Component]:
+    layer_and_scale = html.Div([_layer(controls), _scale(controls)], className="ex-two")
+    bivariate = dbc.Switch(id=Explore.BIVARIATE, label="Second feature (bivariate)", value=controls.bivariate)
+    colour = [
+        head("Colour by"),
+        html.Div(id=Explore.SEARCH),
+        layer_and_scale,
+        bivariate,
+        html.Div(id=Explore.SECOND, hidden=not controls.bivariate),
+    ]
+    categories = html.Div(
+        [
+            html.H2(html.Span(id=Explore.CATEGORIES_NAME), className="sm-head"),
+            html.Ul(id=Explore.CATEGORY_LIST, className="ex-list", **{"aria-labelledby": Explore.CATEGORIES_NAME}),
+        ],
+        id=Explore.CATEGORIES,
+        hidden=True,
+    )
+    section = [head("Shown"), _select(Explore.RESULT, "Result that is shown", result_options(shown), result)]
+    return [panel(None, *section, *colour, _range(controls), *_marks(controls), categories)]
+
+
+def result_options(shown: Sequence[Shown]) -> list[dict[str, str]]:
+    """The list of results that can be shown."""
+    return [{"label": f"{s.title} · out of date" if s.stale else s.title, "value": s.id} for s in shown]
+
+
+def _select(id: str, label: str, options: Sequence[Any], value: Any) -> dbc.Select:
+    return dbc.Select(id=id, options=list(options), value=value, **{"aria-label": label})
+
+
+def _layer(controls: Controls) -> html.Div:
+    options = [{"label": controls.layer, "value": controls.layer}] if controls.layer else []
+    return _labelled(Explore.LAYER, "Layer", dbc.Select(id=Explore.LAYER, options=options, value=controls.layer))
+
+
+def _scale(controls: Controls) -> html.Div:
+    return _labelled(
+        Explore.SCALE, "Colours", dbc.Select(id=Explore.SCALE, options=list(palettes.SCALES), value=controls.scale)
+    )
+
+
+def _labelled(id: str, text: str, control: Component) -> html.Div:
+    return html.Div([html.Label(text, htmlFor=id, className="visually-hidden"), control])
+
+
+def _range(controls: Controls) -> html.Div:
+    low, high = controls.clip
+    return html.Div(
+        [
+            head("Range", html.Span(id=Explore.RANGE_TEXT)),
+            html.Div(id=Explore.RANGE_BAR, className="ex-range-bar", **{"aria-hidden": "true"}),
+            html.Div(
+                [
+                    _percent(Explore.LOW, "Lowest percentile", low),
+                    dbc.Switch(id=Explore.LOG, label="log", value=controls.log),
+                    _percent(Explore.HIGH, "Highest percentile", high),
+                ],
+                className="sm-row sm-between ex-clip",
+            ),
+        ],
+        id=Explore.RANGE,
+    )
+
+
+def _percent(id: str, label: str, value: float) -> html.Label:
+    field = dbc.Input(id=id, type="number", min=0, max=100, step="any", value=value, size="sm", **{"aria-label": label})
+    return html.Label([field, html.Span("%")], className="ex-percent", title=label)
+
+
+def _marks(controls: Controls) -> list[Component]:
+    histology = _slider(Explore.HISTOLOGY, "Histology", controls.histology, 0, 100)
+    return [
+        html.Div(histology, id=Explore.HISTOLOGY_ROW),
+        *_slider(Explore.SPOTS, "Spots", controls.spots, 0, 100),
+        *_slider(Explore.SIZE, "Spot size", controls.size, 25, 300, note="100 % is true size"),
+    ]
+
+
+def _slider(id: str, title: str, value: float, least: int, most: int, *, note: str | None = None) -> list[Component]:
+    slider = dbc.Input(
+        id=id, type="range", min=least, max=most, step=1, value=value, class_name="form-range", **{"aria-label": title}
+    )
+    return [head(title, note), slider]
+
+
+def _centre() -> html.Div:
+    stage = html.Div(
+        [
+            dcc.Graph(
+                id=Explore.SPATIAL, figure=spatial_figure(), config=GRAPH, responsive=False, className="ex-graph"
+            ),
+            html.Div(id=Explore.OVERLAY, className="ex-layer"),
+            _scale_bar(),
+            html.Div(id=Explore.LEGEND, className="ex-legend sm-veil", **{"aria-label": "Legend", "role": "group"}),
+            html.Div(
+                [icon("info-circle"), " Not aligned yet: regions and paths are drawn on the aligned section."],
+                id=Explore.FRAME_NOTE,
+                className="ex-note sm-veil",
+                hidden=True,
+            ),
+        ],
+        id=Explore.STAGE,
+        className="sm-canvas ex-stage",
+        tabIndex="0",
+        role="application",
+        **{"aria-label": "Spatial view. Arrow keys pan, plus and minus zoom, 0 shows everything."},
+    )
+    return html.Div([_toolbar(), stage], className="sm-panel sm-fill sm-flush")
+
+
+def _toolbar() -> html.Div:
+    tools = [_tool(*tool) for tool in TOOLS]
+    views = [
+        _button("zoom-in", "Zoom in (+)", **{"data-view": "in"}),
+        _button("zoom-out", "Zoom out (−)", **{"data-view": "out"}),
+        _button("fullscreen", "Show everything (0)", **{"data-view": "fit"}),
+    ]
+    hint = html.Span(id=Explore.HINT, className="sm-note ex-toolhint", **{"aria-live": "polite"})
+    count = html.Span(id=Explore.COUNT, className="sm-note sm-num")
+    return html.Div(
+        [*tools, hint, *views, count],
+        id=Explore.TOOLBAR,
+        className="sm-toolbar",
+        role="toolbar",
+        **{"aria-label": "Tools of the spatial view"},
+    )
+
+
+def _tool(name: str, icon_name: str, label: str, key: str) -> html.Button:
+    return _button(
+        icon_name, f"{label} ({key})", **{"data-tool": name, "aria-pressed": "false", "aria-keyshortcuts": key}
+    )
+
+
+def _button(icon_name: str, label: str, **props: Any) -> html.Button:
+    return html.Button(
+        icon(icon_name), className="sm-icon", title=label, type="button", **{"aria-label": label}, **props
+    )
+
+
+def _scale_bar() -> html.Div:
+    return html.Div(
+        [html.Div(className="ex-scale-line"), html.Div(className="ex-scale-text")],
+        id=Explore.SCALE_BAR,
+        className="ex-scale sm-veil",
+        hidden=True,
+    )
+
+
+def _right() -> list[Component]:
+    return [
+        _umap(),
+        html.Div(id=Explore.SELECTION, className="sm-panel", hidden=True, role="region", **{"aria-label": "Selection"}),
+        panel("Regions and paths", html.Ul(id=Explore.SHAPES, className="ex-list"), class_name="ex-shapes"),
+        html.Div(id=Explore.MARKERS, className="sm-panel", hidden=True, role="region", **{"aria-label": "Markers"}),
+        _trajectory(),
+        html.Div(html.Div(id=Explore.SAVED, className="sm-note", role="status"), className="ex-status"),
+    ]
+
+
+def _umap() -> html.Div:
+    stage = html.Div(
+        [
+            dcc.Graph(id=Explore.UMAP, figure=umap_figure(), config=GRAPH, responsive=False, className="ex-graph"),
+            html.Div(id=Explore.UMAP_OVERLAY, className="ex-layer"),
+        ],
+        id=Explore.UMAP_STAGE,
+        className="ex-umap",
+        tabIndex="0",
+        role="application",
+        **{"aria-label": "UMAP, linked. Lasso and box select here too; arrow keys pan, plus and minus zoom."},
+    )
+    return html.Div([head("UMAP · linked"), stage], id=Explore.UMAP_PANEL, className="sm-panel", hidden=True)
+
+
+def _trajectory() -> html.Div:
+    least, most, step = WIDTH_UM
+    width = dbc.Input(
+        id=Explore.WIDTH, type="range", min=least, max=most, step=step, value=300, class_name="form-range",
+        **{"aria-label": "Corridor width in µm"},
+    )  # fmt: skip
+    controls = [
+        html.Button(
+            [icon("arrow-left-right"), " Reverse"], id=Explore.REVERSE, className="btn btn-link btn-sm", type="button"
+        ),
+        html.Button(
+            "Scaled 0–1", id=Explore.SCALED, className="btn btn-link btn-sm", type="button", **{"aria-pressed": "true"}
+        ),
+    ]
+    title = [html.Span(id=Explore.TRAJECTORY_NAME), html.Span(id=Explore.TRAJECTORY_NOTE, className="sm-note")]
+    return html.Div(
+        [
+            html.H2(title, className="sm-head"),
+            width,
+            dcc.Graph(id=Explore.PROFILE, config=GRAPH, className="ex-profile"),
+            html.Div(id=Explore.PROFILE_FEATURES, className="ex-chips"),
+            html.Div([html.Div(id=Explore.PROFILE_SEARCH), *controls], className="sm-row ex-profile-tools"),
+        ],
+        id=Explore.TRAJECTORY,
+        className="sm-panel",
+        hidden=True,
+        role="region",
+        **{"aria-labelledby": Explore.TRAJECTORY_NAME},
+    )

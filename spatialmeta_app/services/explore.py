@@ -1,0 +1,419 @@
+"""What the Explore page shows of a sample: which results, what is in them, what a selection of spots holds.
+
+Works on :class:`~spatialmeta_app.workspace.views.View` (typed arrays) alone; no Dash, no AnnData.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from core import keys
+from core.analysis.outlines import outline, typical_pitch
+from core.analysis.regions import points_in_geometry
+from core.errors import DataError, SpatialMetaError
+from spatialmeta_app.services.steps import TITLES
+from spatialmeta_app.workspace.records import JOINT, Result
+from spatialmeta_app.workspace.search import describe as describe_feature
+from spatialmeta_app.workspace.views import MISSING, View
+
+if TYPE_CHECKING:
+    from spatialmeta_app.workspace import Workspace
+
+ORDER = (*JOINT, "st", "align", "sm")
+LAYERS = {keys.NORMALIZED: "normalised", keys.COUNTS: "raw", keys.RECONSTRUCTION: "reconstructed"}
+#: printed diameter of a Visium spot; ``spot_diameter_fullres`` is that of "a theoretical 65 µm spot"
+PRINTED_UM, THEORETICAL_UM = 55.0, (60.0, 70.0)
+HITS = 30
+MOST_STEPS = 500
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A result that can be looked at."""
+
+    id: str
+    step: str
+    title: str
+    stale: bool
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The left column as an address asks for it."""
+
+    layer: str = ""  # '': the result's own
+    scale: str = "viridis"
+    clip: tuple[float, float] = (2.0, 98.0)
+    log: bool = False
+    bivariate: bool = False
+    histology: float = 100.0  # %
+    spots: float = 85.0  # %
+    size: float = 100.0  # % of the true size
+
+
+def controls_from(query: Mapping[str, str | None], scales: Sequence[str]) -> Controls:
+    """Controls from the words of an address; what is missing or makes no sense is the default."""
+    plain = Controls()
+    low, high = (_number(part, 0, 100) for part in (*str(query.get("clip") or "").split("-", 1), "")[:2])
+    scale = query.get("scale")
+    return Controls(
+        layer=query["layer"] if query.get("layer") in LAYERS else plain.layer,
+        scale=scale if scale in scales else plain.scale,
+        clip=(low, high) if low is not None and high is not None and low < high else plain.clip,
+        log=query.get("log") == "1",
+        bivariate=bool(query.get("second")),
+        histology=_percent(query.get("histology"), plain.histology, 100),
+        spots=_percent(query.get("spots"), plain.spots, 100),
+        size=_percent(query.get("size"), plain.size, 300),
+    )
+
+
+def _percent(text: str | None, default: float, most: float) -> float:
+    value = _number(text, 0, most)
+    return default if value is None else value
+
+
+def _number(text: str | None, least: float, most: float) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if least <= value <= most else None
+
+
+def shown_results(workspace: Workspace, sample: str) -> list[Shown]:
+    """The chosen results of a sample that have coordinates, the most complete first."""
+    chosen, status = workspace.choices(sample), workspace.status(sample)
+    found = [(step, chosen[step]) for step in ORDER if step in chosen]
+    return [
+        Shown(result.id, step, TITLES[step], status[step] == "stale")
+        for step, result in found
+        if _has_coordinates(View(workspace.path(result, "view")))
+    ]
+
+
+def default_result(workspace: Workspace, sample: str, shown: Sequence[Shown]) -> str | None:
+    """The most complete joint result that is fresh, else a stale one, else a section; None where there is nothing."""
+    joint = workspace.joint(sample)
+    ids = [s.id for s in shown]
+    if joint is not None and joint.id in ids:
+        return joint.id
+    return ids[0] if ids else None
+
+
+def _has_coordinates(view: View) -> bool:
+    try:
+        return view.meta["obsm"].get(keys.SPATIAL, 0) >= 2
+    except SpatialMetaError:
+        return False
+
+
+def describe(workspace: Workspace, result: Result) -> dict[str, Any]:
+    """All the browser must know of a result before it asks for arrays, as JSON."""
+    view = view_of(workspace, result)
+    meta = view.meta
+    columns = [_column(view, name) for name in meta["obs"]]
+    categories = [c["name"] for c in columns if "categories" in c]
+    return {
+        "result": result.id,
+        "step": result.step,
+        "frame": "sm" if result.step == "sm" else "st",
+        "n_obs": meta["n_obs"],
+        "features": meta["features"],
+        "um_per_px": um_per_px(workspace, result),
+        "spot": _spot(workspace, result, view),
+        "layers": [{"name": n, "label": LAYERS.get(n, n)} for n in meta["layers"]],
+        "umap": keys.X_UMAP if keys.X_UMAP in meta["obsm"] else None,
+        "columns": columns,
+        "image": image_of(workspace, result),
+        "first": _first(view, categories),
+        "first_features": _first_features(view),
+        "first_category": next((c for c in (keys.LEIDEN, *categories) if c in categories), None),
+    }
+
+
+def view_of(workspace: Workspace, result: str | Result) -> View:
+    """The typed arrays of a result."""
+    return View(workspace.path(result, "view"))
+
+
+def st_result(workspace: Workspace, result: Result) -> Result | None:
+    """The ST section a result was made from; for an SM section that is not aligned yet there is none."""
+    if result.step == "st":
+        return result
+    for source in result.inputs.values():
+        try:
+            found = st_result(workspace, workspace.result(source))
+        except SpatialMetaError:  # an upload's path, or a version that was deleted since
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def um_per_px(workspace: Workspace, result: Result) -> float | None:
+    """µm per full-resolution pixel: the result's own, else (an aligned SM section) that of its ST section."""
+    own = view_of(workspace, result).meta["um_per_px"]
+    if own is not None and result.step != "align":
+        return own
+    source = st_result(workspace, result)
+    return view_of(workspace, source).meta["um_per_px"] if source else own
+
+
+def image_of(workspace: Workspace, result: Result) -> dict[str, Any] | None:
+    """Address and place (full-resolution pixels) of the histology under a result, or None."""
+    source = st_result(workspace, result)
+    place = view_of(workspace, source).meta["image"] if source else None
+    if place is None:
+        return None
+    try:
+        workspace.path(source, "image/overview.jpg")
+    except SpatialMetaError:
+        return None
+    url = f"/api/image/{source.id}/overview.jpg"
+    return {"url": url, "x": place["x0"], "y": place["y0"], "width": place["width_px"], "height": place["height_px"]}
+
+
+def _spot(workspace: Workspace, result: Result, view: View) -> dict[str, Any]:
+    """True size and form of a spot: round as printed for ST, square as the raster for an SM section."""
+    pitch = _pitch(view.directory)
+    if result.step in ("sm", "align"):
+        return {"diameter_px": pitch, "pitch_px": pitch, "symbol": "square"}
+    diameter, um = view.meta["spot_diameter_px"], um_per_px(workspace, result)
+    if diameter and um and THEORETICAL_UM[0] <= diameter * um <= THEORETICAL_UM[1]:
+        diameter = PRINTED_UM / um
+    return {"diameter_px": diameter or 0.55 * pitch, "pitch_px": pitch, "symbol": "circle"}
+
+
+@lru_cache(maxsize=256)  # a number a result, which never changes
+def _pitch(directory: Path) -> float:
+    xy = np.asarray(View(directory).obsm(keys.SPATIAL), dtype=np.float64)[:, :2]
+    return typical_pitch(xy[np.isfinite(xy).all(axis=1)])
+
+
+def _column(view: View, name: str) -> dict[str, Any]:
+    about = view.meta["obs"][name]
+    if about["kind"] == "numeric":
+        return {"name": name}
+    codes = np.asarray(view.obs(name).values)
+    counts = np.bincount(codes[codes != MISSING], minlength=len(about["categories"]))
+    found = {"name": name, "categories": about["categories"], "counts": counts.tolist()}
+    return found | ({"colors": about["colors"]} if about.get("colors") else {})
+
+
+def _first(view: View, categories: Sequence[str]) -> dict[str, Any] | None:
+    """What a result is coloured by when nobody chose: its clusters, else its most spatial feature."""
+    if keys.LEIDEN in categories:
+        return {"kind": "obs", "name": keys.LEIDEN}
+    features = _first_features(view)
+    if features:
+        return features[0]
+    return {"kind": "obs", "name": next(iter(view.meta["obs"]))} if view.meta["obs"] else None
+
+
+def _first_features(view: View) -> list[dict[str, Any]]:
+    """One metabolite and one gene, as far as there are: the highest Moran's I, else the highest mean."""
+    table = view.features
+    by = next((table[n] for n in (keys.MORANS_I, "mean") if n in table), None)
+    if by is None or not len(by):
+        return []
+    types = table.get(keys.TYPE, np.full(len(by), keys.ST))
+    found = []
+    for kind in (keys.SM, keys.ST):
+        score = np.where((types == kind) & np.isfinite(by), by, -np.inf)
+        if np.isfinite(score).any():
+            found.append(feature_hit(view, int(score.argmax())))
+    return found
+
+
+def feature_hit(view: View, index: int) -> dict[str, Any]:
+    """A feature as the search box lists it."""
+    return _hit(describe_feature(view.features, index))
+
+
+def _hit(found: Mapping[str, Any]) -> dict[str, Any]:
+    detail = [f"m/z {found[keys.MZ]:.4f}"] if keys.MZ in found else []
+    detail += [str(found[n]) for n in (keys.SYMBOL, keys.ANNOTATION) if n in found and found[n] != found["name"]]
+    tag = found.get(keys.TYPE, "")
+    return {
+        "kind": "feature",
+        "index": found["index"],
+        "name": found["name"],
+        "detail": " · ".join(detail),
+        "tag": tag,
+    }
+
+
+def search(view: View, query: str) -> list[dict[str, Any]]:
+    """Genes, metabolites and columns of obs that fit *query*, best first; columns that begin with it lead."""
+    text = query.strip().lower()
+    columns = [c for c in view.meta["obs"] if text in c.lower()]
+    columns.sort(key=lambda c: (not c.lower().startswith(text), len(c)))
+    of_obs = [{"kind": "obs", "name": c, "detail": _kind(view, c), "tag": "obs"} for c in columns]
+    of_features = [_hit(found) for found in view.search(query, HITS)]
+    lead = [hit for hit in of_obs if text and hit["name"].lower().startswith(text)]
+    rest = [hit for hit in of_obs if hit not in lead]
+    return (lead + of_features[: HITS - min(10, len(of_obs))] + rest)[:HITS]
+
+
+def _kind(view: View, column: str) -> str:
+    about = view.meta["obs"][column]
+    return "number" if about["kind"] == "numeric" else f"{len(about['categories'])} categories"
+
+
+# --- selections ---------------------------------------------------------------------------------------------------
+
+
+def chosen_spots(view: View, steps: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Spots that a list of selection steps chooses; bool (n_obs,).
+
+    A step is ``{op, space, geometry}`` (a GeoJSON polygon in ``obsm[space]``), ``{op, column, codes}`` (categories), or
+    ``{op: 'invert'}``; op is set, add or subtract.
+    """
+    if not isinstance(steps, list) or len(steps) > MOST_STEPS:
+        raise DataError(f"a list of at most {MOST_STEPS} selection steps", found=type(steps).__name__)
+    mask = np.zeros(view.meta["n_obs"], dtype=bool)
+    for step in steps:
+        op = step.get("op") if isinstance(step, Mapping) else None
+        if op == "invert":
+            mask = ~mask
+        elif op == "set":
+            mask = _spots_of(view, step)
+        elif op == "add":
+            mask = mask | _spots_of(view, step)
+        elif op == "subtract":
+            mask = mask & ~_spots_of(view, step)
+        else:
+            raise DataError("an op of set, add, subtract or invert", found=repr(op))
+    return mask
+
+
+def _spots_of(view: View, step: Mapping[str, Any]) -> np.ndarray:
+    if "column" in step:
+        column = view.obs(str(step["column"]))
+        if column.categories is None:
+            raise DataError("a column with categories", found=str(step["column"]))
+        return np.isin(np.asarray(column.values), np.asarray(step.get("codes", []), dtype=np.int64))
+    return in_geometry(view, step.get("geometry"), space=str(step.get("space", keys.SPATIAL)))
+
+
+def in_geometry(view: View, geometry: Any, *, space: str = keys.SPATIAL) -> np.ndarray:
+    """Spots inside a polygon of ``obsm[space]``; spots without a place are outside."""
+    xy = np.asarray(view.obsm(space), dtype=np.float64)[:, :2]
+    placed = np.isfinite(xy).all(axis=1)
+    mask = np.zeros(len(xy), dtype=bool)
+    mask[placed] = points_in_geometry(xy[placed], geometry)
+    return mask
+
+
+def summarise(
+    view: View,
+    steps: Sequence[Mapping[str, Any]],
+    *,
+    um: float | None,
+    value: Mapping[str, Any] | None,
+    column: str | None,
+) -> dict[str, Any]:
+    """Numbers of a selection: spots, tissue area, mean of the shown feature inside and outside, categories, and the
+    spots themselves as bits (``mask``).
+
+    The area is that of the spots: each stands for its share of the tissue (pitch² x √3/2 on Visium's hexagons, pitch²
+    on a square raster).
+    """
+    mask = chosen_spots(view, steps)
+    return {
+        "spots": int(mask.sum()),
+        "area_mm2": None if um is None else float(mask.sum()) * _spot_share(view) * um**2 / 1e6,
+        "value": _means(view, mask, value) if value else None,
+        "column": column,
+        "categories": _shares(view, mask, column) if column else [],
+        "mask": base64.b64encode(np.packbits(mask, bitorder="little")).decode("ascii"),
+    }
+
+
+def _spot_share(view: View) -> float:
+    """Area of tissue one spot stands for, in squared pixels: a hexagonal grid has its six neighbours equally near."""
+    pitch = _pitch(view.directory)
+    return pitch**2 * (np.sqrt(3) / 2 if _is_hexagonal(view.directory) else 1.0)
+
+
+@lru_cache(maxsize=256)
+def _is_hexagonal(directory: Path) -> bool:
+    from scipy.spatial import cKDTree
+
+    xy = np.asarray(View(directory).obsm(keys.SPATIAL), dtype=np.float64)[:, :2]
+    xy = xy[np.isfinite(xy).all(axis=1)]
+    if len(xy) < 8:
+        return False
+    distances = cKDTree(xy).query(xy[:: max(1, len(xy) // 500)], k=7)[0]
+    return bool(np.median(distances[:, 6]) < 1.2 * _pitch(directory))  # on squares the sixth is at a diagonal: 1.41
+
+
+def _means(view: View, mask: np.ndarray, value: Mapping[str, Any]) -> dict[str, Any]:
+    if "index" in value:
+        index = int(value["index"])
+        values, name = view.feature(index, value.get("layer")), str(view.features["name"][index])
+    else:
+        name = str(value.get("column"))
+        values = view.obs(name).values
+    values = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(values)
+
+    def mean(part: np.ndarray) -> float | None:
+        return float(values[part & known].mean()) if (part & known).any() else None
+
+    return {"name": name, "inside": mean(mask), "outside": mean(~mask)}
+
+
+def _shares(view: View, mask: np.ndarray, column: str) -> list[dict[str, Any]]:
+    found = view.obs(column)
+    if found.categories is None:
+        return []
+    codes = np.asarray(found.values)[mask]
+    counts = np.bincount(codes[codes != MISSING], minlength=len(found.categories))
+    order = np.argsort(-counts, kind="stable")
+    return [{"code": int(k), "name": found.categories[k], "count": int(counts[k])} for k in order if counts[k]]
+
+
+def outlines(view: View, steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """GeoJSON polygons around the chosen spots, largest first; empty where nothing is chosen."""
+    mask = chosen_spots(view, steps)
+    xy = np.asarray(view.obsm(keys.SPATIAL), dtype=np.float64)[:, :2]
+    placed = np.isfinite(xy).all(axis=1)
+    return outline(xy[placed], mask[placed]) if mask[placed].any() else []
+
+
+def markers(view: View, steps: Sequence[Mapping[str, Any]], *, layer: str, limit: int = 12) -> list[dict[str, Any]]:
+    """What distinguishes a selection from the rest, by area under the curve: the best of each modality, merged."""
+    from core.analysis.markers import tables
+
+    codes = np.where(chosen_spots(view, steps), 0, -1)
+    types = view.features.get(keys.TYPE, np.full(view.meta["n_vars"], keys.ST))
+    indices = np.arange(view.meta["n_vars"])
+    table = tables(_matrix(view, layer), codes, ["selection"], indices, is_gene=types == keys.ST)
+    best = table.head(limit)
+    return [
+        feature_hit(view, int(row.feature)) | {name: _finite(getattr(row, name)) for name in ("log2fc", "auc", "fdr")}
+        for row in best.itertuples()
+    ]
+
+
+def _matrix(view: View, layer: str) -> sparse.csc_matrix:
+    """All features of a layer, (n_obs, n_vars); a spot without SM (NaN) counts as zero, as the test needs numbers."""
+    columns = [np.nan_to_num(view.feature(i, layer)) for i in range(view.meta["n_vars"])]
+    rows = [np.flatnonzero(c) for c in columns]
+    indptr = np.concatenate([[0], np.cumsum([len(r) for r in rows])])
+    data = np.concatenate([c[r] for c, r in zip(columns, rows, strict=True)])
+    return sparse.csc_matrix((data, np.concatenate(rows), indptr), shape=(view.meta["n_obs"], len(columns)))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
