@@ -43,6 +43,8 @@ def smallest_distance(xy: np.ndarray) -> float:
 def nearest(target_xy: np.ndarray, source_xy: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The *k* nearest sources of each target, nearest first; equal distances in the order of the sources.
 
+    Which of several sources at the k-th distance are among the *k* depends on all sources, but not on the targets.
+
     Returns
     -------
     distances, indices

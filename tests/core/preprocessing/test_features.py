@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from anndata import AnnData, read_h5ad
+from scipy.stats import spearmanr
+
+from core import keys
+from core.context import Context
+from core.errors import Cancelled, ConfigError, DataError
+from core.preprocessing import FeaturesConfig, select_features
+from core.preprocessing.features import EXCLUDED, RANK, names_of
+from core.reassignment import reassign
+from core.spatial import grid_graph, morans_i, row_standardised
+from tests.core.pairs import pair
+
+
+@pytest.fixture(scope="module")
+def joint() -> AnnData:
+    return reassign(*pair())
+
+
+def test_selects_the_most_variable_of_each_modality(joint: AnnData) -> None:
+    found = select_features(joint, FeaturesConfig(n_genes=5, n_metabolites=3)).var
+    for modality, n in ((keys.ST, 5), (keys.SM, 3)):
+        part = found[found[keys.TYPE] == modality]
+        assert part[keys.SELECTED].sum() == n
+        assert set(part.index[part[keys.SELECTED]]) == set(part[keys.MORANS_I].nlargest(n).index)
+        assert sorted(part[RANK]) == list(range(1, len(part) + 1))
+        assert spearmanr(part[RANK], part[keys.MORANS_I]).statistic == pytest.approx(-1)
+    assert (found[EXCLUDED] == "").equals(found[keys.SELECTED])
+    # the first half of the features was made smooth in space
+    smooth = [f"Gene{i}" for i in range(10)]
+    assert set(found.index[found[keys.SELECTED]][:5]) <= set(smooth)
+
+
+def test_score_is_that_of_normalised_values(joint: AnnData) -> None:
+    found = select_features(joint)
+    weights = row_standardised(grid_graph(found.obsm[keys.SPATIAL], 6))
+    expected = morans_i(found.layers[keys.NORMALIZED].toarray(), weights)
+    np.testing.assert_allclose(found.var[keys.MORANS_I], expected.score)
+    np.testing.assert_allclose(found.var[keys.MORANS_FDR], expected.fdr)
+
+
+def test_few_features_are_all_selected(joint: AnnData) -> None:
+    assert select_features(joint).var[keys.SELECTED].all()
+
+
+def test_input_is_not_changed_and_result_can_be_saved(joint: AnnData, tmp_path) -> None:
+    columns, layers = list(joint.var.columns), list(joint.layers)
+    select_features(joint, FeaturesConfig(n_genes=3)).write_h5ad(tmp_path / "a.h5ad")
+    assert list(joint.var.columns) == columns
+    assert list(joint.layers) == layers
+    again = read_h5ad(tmp_path / "a.h5ad")
+    assert again.var[keys.SELECTED].dtype == bool
+    assert again.var[EXCLUDED].astype(str).str.contains("not among the 3 highest").sum() == 17
+
+
+def test_pinned_and_dropped(joint: AnnData) -> None:
+    config = FeaturesConfig(n_genes=2, pinned="Gene19, mz11", dropped="Gene0", n_metabolites=1)
+    var = select_features(joint, config).var
+    assert var.loc["Gene19", keys.SELECTED]
+    assert var.loc["mz11", keys.SELECTED]
+    assert var.loc["Gene0", EXCLUDED] == "dropped by hand"
+    assert (var[keys.TYPE] == keys.ST)[var[keys.SELECTED]].sum() == 3
+    with pytest.raises(ConfigError, match="Nope"):
+        select_features(joint, FeaturesConfig(pinned="Nope"))
+    with pytest.raises(ConfigError, match="not both"):
+        select_features(joint, FeaturesConfig(pinned="Gene1", dropped="Gene1"))
+
+
+def test_names_with_commas() -> None:
+    known = np.array(["PC(16:0,18:1)", "A", "B"])
+    assert names_of("PC(16:0,18:1); A,B", known).all()
+    assert names_of("", known).sum() == 0
+
+
+def test_rare_and_constant_features(joint: AnnData) -> None:
+    joint = joint.copy()
+    X = joint.X.toarray()
+    X[:, 2], X[:, 3] = 0, 0
+    X[7, 3] = 5
+    joint.X, joint.layers[keys.COUNTS] = X, X
+    var = select_features(joint, FeaturesConfig(min_spots=3)).var
+    assert var[EXCLUDED].iloc[2] == "the same value everywhere"
+    assert var[RANK].iloc[2] == 0
+    assert var[EXCLUDED].iloc[3] == "detected in 1 of at least 3 spots"
+
+
+def test_refusals(joint: AnnData) -> None:
+    with pytest.raises(DataError, match="Reassign"):
+        select_features(AnnData(np.ones((3, 2), dtype=np.float32)))
+    with pytest.raises(DataError, match="at least one feature"):
+        select_features(joint, FeaturesConfig(n_genes=0, n_metabolites=0))
+    with pytest.raises(ConfigError, match="neighbours"):
+        select_features(joint, FeaturesConfig(neighbours=0))
+
+
+def test_reports_and_cancels(joint: AnnData) -> None:
+    class Watching(Context):
+        seen: list[float]
+
+        def __init__(self, stop: bool) -> None:
+            self.stop, self.seen = stop, []
+
+        def progress(self, fraction: float, message: str, **numbers: float) -> None:
+            self.seen.append(fraction)
+
+        def cancelled(self) -> bool:
+            return self.stop
+
+    context = Watching(stop=False)
+    select_features(joint, None, context)
+    assert context.seen == sorted(context.seen)
+    assert context.seen[-1] == 1.0
+    with pytest.raises(Cancelled):
+        select_features(joint, None, Watching(stop=True))
