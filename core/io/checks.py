@@ -69,21 +69,26 @@ def check_pair(st: AnnData, sm: AnnData, *, aligned: bool = False) -> list[Check
     return findings
 
 
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun[:-1] if n == 1 else noun}"
+SINGULAR = {"intensities": "intensity"}
+
+
+def _counted(n: int, noun: str, one: str = "", many: str = "") -> str:
+    """'1 spot is', '2 spots are'."""
+    word, verb = (SINGULAR.get(noun, noun[:-1]), one) if n == 1 else (noun, many)
+    return f"{n:,} {word} {verb}".rstrip()
 
 
 def _shape(adata: AnnData, rows: str, columns: str) -> list[Check]:
     n, m = adata.shape
-    size = f"{n:,} {rows} × {m:,} {columns}"
-    if n == 0 or m == 0 or _stored(adata).size == 0:
+    size = f"{_counted(n, rows)} × {_counted(m, columns)}"
+    if n == 0 or m == 0 or not np.any(_stored(adata)):
         return [Check("blocking", "Size", f"The matrix is empty ({size}).", "Choose a file that holds measurements.")]
     if n < 2:
         return [
             Check(
                 "blocking",
                 "Size",
-                f"There is one of the {rows} only ({size}).",
+                f"There is only one of the {rows}.",
                 "A section needs many; check the filter that was applied before.",
             )
         ]
@@ -108,7 +113,7 @@ def _values(adata: AnnData, noun: str) -> list[Check]:
             Check(
                 "blocking",
                 "Missing or infinite values",
-                f"{bad:,} {noun} are NaN or infinite.",
+                f"{_counted(bad, noun, 'is', 'are')} NaN or infinite.",
                 "Replace them by 0 or leave those features out, and import again.",
             )
         )
@@ -117,7 +122,7 @@ def _values(adata: AnnData, noun: str) -> list[Check]:
             Check(
                 "blocking",
                 "Negative values",
-                f"{negative:,} {noun} are below zero.",
+                f"{_counted(negative, noun, 'is', 'are')} below zero.",
                 f"Give the raw {noun}: scaled or centred values cannot be used.",
             )
         )
@@ -184,12 +189,12 @@ def _names(adata: AnnData, rows: str, columns: str) -> list[Check]:
     ):
         renamed, repeated = int(notes.noted(adata, fact, 0)), int(index.duplicated().sum())
         if renamed or repeated:
-            what = "They were given suffixes (-1, -2, …)." if renamed else "They will be given suffixes."
+            what = "Suffixes were added (-1, -2, …)." if renamed else "Suffixes will be added."
             findings.append(
                 Check(
                     "warning",
                     "Repeated names",
-                    f"{renamed or repeated:,} {noun} have a name that is already taken. {what}",
+                    f"{_counted(renamed or repeated, noun, 'has', 'have')} a name that is already taken. {what}",
                     "Give each its own name if you want to choose.",
                 )
             )
@@ -223,7 +228,7 @@ def _coordinates(adata: AnnData, rows: str) -> list[Check]:
             Check(
                 "blocking",
                 "Coordinates",
-                f"{missing:,} {rows} have missing coordinates.",
+                f"{_counted(missing, rows, 'has', 'have')} no coordinates.",
                 f"Remove those {rows} or give their positions.",
             )
         ]
@@ -242,7 +247,7 @@ def _coordinates(adata: AnnData, rows: str) -> list[Check]:
             Check(
                 "warning",
                 "Coordinates",
-                f"{shared:,} {rows} lie exactly on another one.",
+                f"{_counted(shared, rows, 'lies', 'lie')} exactly on another one.",
                 "Two sections in one file? Import them as two samples.",
             )
         ]
@@ -298,7 +303,9 @@ def _st_notes(adata: AnnData) -> list[Check]:
         )
     other = int(notes.noted(adata, notes.OTHER_FEATURES, 0))
     if other:
-        findings.append(Check("warning", "Features", f"{other:,} features that are not genes were left out."))
+        findings.append(
+            Check("warning", "Features", f"{_counted(other, 'features')} of another kind than genes left out.")
+        )
     return findings
 
 
@@ -342,9 +349,7 @@ def _sm_notes(adata: AnnData) -> list[Check]:
         )
     rare = int(notes.noted(adata, notes.RARE_PEAKS, 0))
     if rare:
-        findings.append(
-            Check("warning", "Rare peaks", f"{rare:,} m/z found in fewer than 1 % of the pixels were left out.")
-        )
+        findings.append(Check("warning", "Rare peaks", f"{rare:,} m/z found in fewer than 1 % of the pixels left out."))
     return findings
 
 

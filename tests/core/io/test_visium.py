@@ -166,7 +166,7 @@ def test_spots_without_a_position_block(folder: Path) -> None:
     inside = table[table[1] == 1].index[:3]
     table.drop(inside).to_csv(path, header=False, index=False)
     blocking = [c for c in check_st(read_st(folder)) if c.level == "blocking"]
-    assert [c.found for c in blocking] == ["3 spots have missing coordinates."]
+    assert [c.found for c in blocking] == ["3 spots have no coordinates."]
 
 
 def test_positions_of_another_run(folder: Path) -> None:
