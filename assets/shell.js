@@ -157,5 +157,9 @@
       SM.toast(alert);
       return window.dash_clientside.no_update;
     },
+    submitted: function () {
+      SM.askJobs();
+      return window.dash_clientside.no_update;
+    },
   };
 })();

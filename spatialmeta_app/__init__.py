@@ -43,8 +43,7 @@ def create_app(settings: Settings) -> dash.Dash:
     from spatialmeta_app.components import alerts, shell
 
     server = Flask("spatialmeta_app")
-    if hasattr(api, "register"):
-        api.register(server, settings)
+    api.register(server, settings)
     server.register_blueprint(vendor.blueprint)
     app = dash.Dash(
         __name__,
@@ -71,7 +70,7 @@ def create_app(settings: Settings) -> dash.Dash:
 
 
 def _register_pages() -> None:
-    """Import every module of ``pages``. Dash's own import by folder would load each a second time under another name."""
+    """Import every module of ``pages``; Dash's own import by folder would load each again under another name."""
     from spatialmeta_app import pages
 
     for info in pkgutil.iter_modules(pages.__path__, "spatialmeta_app.pages."):
@@ -94,9 +93,10 @@ def _secure(app: dash.Dash) -> None:
 
 
 def content_security_policy(app: dash.Dash) -> str:
-    """The policy. plotly and React set style attributes, hence 'unsafe-inline' for styles alone; plotly's WebGL traces
-    and its image export use blob: and data: addresses."""
-    scripts = " ".join(["'self'", *dict.fromkeys(app.csp_hashes())])
+    """The policy. Inline scripts: only those Dash writes itself, by their hashes. plotly needs three allowances: its
+    WebGL traces compile their drawing code ('unsafe-eval'; without it they show "WebGL is not supported"), it writes
+    style elements, and its image export uses blob: and data: addresses."""
+    scripts = " ".join(["'self'", "'unsafe-eval'", *dict.fromkeys(app.csp_hashes())])
     return "; ".join(
         [
             "default-src 'self'",

@@ -42,7 +42,7 @@ def config_form(
         Option names to take alone, or to leave out (a page that has its own control for them).
     """
     wanted = [o for o in options(config) if (only is None or o.name in only) and o.name not in without]
-    shown = {o.name: o.default for o in wanted} | {k: v for k, v in (values or {}).items()}
+    shown = {o.name: o.default for o in wanted} | dict(values or {})
     simple = [_field(o, form, shown[o.name]) for o in wanted if not o.advanced]
     advanced = [_field(o, form, shown[o.name]) for o in wanted if o.advanced]
     parts: list[Component] = [html.Div(simple, className="sm-form")]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Protocol
 
 from dash import dcc, html
 from dash.development.base_component import Component
+
+from core.errors import SpatialMetaError
 
 Children = Any  # what Dash takes as children: a component, text, None, or a list of these
 
@@ -57,6 +60,15 @@ def empty(icon_name: str, title: str, text: str, *actions: Children) -> html.Div
     return html.Div([icon(icon_name), heading, html.P(text), *actions], className="sm-empty")
 
 
+def missing(error: SpatialMetaError) -> html.Div:
+    """The page in place of one whose project or sample does not exist."""
+    found = error.found[:1].upper() + error.found[1:]
+    way = button_link("All projects", "/", icon_name="grid")
+    return html.Div(
+        html.Div(empty("compass", f"{found}.", error.mend, way), className="sm-panel sm-fill"), className="p-3"
+    )
+
+
 def button_link(text: str, href: str, *, primary: bool = True, icon_name: str | None = None) -> dcc.Link:
     """A link that looks like a button."""
     parts = [icon(icon_name, className="me-1") if icon_name else None, text]
@@ -70,7 +82,7 @@ def number(value: float | int | None, unit: str = "", digits: int = 3) -> html.S
 
 def format_number(value: float | int | None, unit: str = "", digits: int = 3) -> str:
     """``3120 -> '3,120'``, ``0.00012 -> '0.00012'``, ``None -> '–'``; *digits* significant ones for fractions."""
-    if value is None or value != value:
+    if value is None or math.isnan(value):
         return "–"
     text = f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}g}"
     return f"{text} {unit}".strip()

@@ -34,9 +34,12 @@ STEPS = (
 )
 
 
+MOST_ENTRIES = 12  # of a menu; the start page has them all
+
+
 @dataclass(frozen=True)
 class Place:
-    """Where a page is, taken from its URL; names for the pickers."""
+    """Where a page is, taken from its URL."""
 
     project: str
     sample: str | None
@@ -75,6 +78,7 @@ def _stores() -> list[dcc.Store]:
     return [
         dcc.Store(id=Shell.JOBS),
         dcc.Store(id=Shell.JOBS_ENDED),
+        dcc.Store(id=Shell.SUBMITTED),
         dcc.Store(id=Shell.ALERT),
         dcc.Store(id=Shell.CHANGED, data=0),
     ]
@@ -86,6 +90,7 @@ def _header() -> html.Header:
         [
             word,
             html.Div(id=Shell.PLACE, className="sm-place"),
+            html.Div(id=Shell.NAME_FORM, className="sm-place"),
             html.Nav(id=Shell.STEPPER, className="sm-stepper", **{"aria-label": "Steps of the work"}),
             html.Div(_tools(), className="sm-tools"),
         ],
@@ -129,17 +134,18 @@ def stepper(place: Place, status: Mapping[str, str]) -> html.Ol:
     status
         Step name -> ``'missing'``, ``'done'`` or ``'stale'``, as ``Workspace.status`` gives it.
     """
-    return html.Ol([_step(step, place, _mark(step, status)) for step in STEPS])
+    return html.Ol([_step(step, place, mark(step, status)) for step in STEPS])
 
 
-def _mark(step: Step, status: Mapping[str, str]) -> str:
+def mark(step: Step, status: Mapping[str, str]) -> str:
+    """``'done'``, ``'stale'`` or ``'missing'`` for all results of a step together."""
     states = {status.get(name, "missing") for name in step.results} or {"missing"}
     if "stale" in states:
         return "stale"
     return "done" if states == {"done"} else "missing"
 
 
-def _step(step: Step, place: Place, mark: str) -> html.Li:
+def _step(step: Step, place: Place, state: str) -> html.Li:
     marks = {
         "done": [icon("check2"), html.Span("done: ", className="visually-hidden")],
         "stale": [icon("arrow-clockwise"), html.Span("out of date: ", className="visually-hidden")],
@@ -147,65 +153,102 @@ def _step(step: Step, place: Place, mark: str) -> html.Li:
     }
     current = step.page == place.page
     link = dcc.Link(
-        [*marks[mark], step.title],
+        [*marks[state], step.title],
         href=f"/p/{place.project}/{place.sample}/{step.page}",
         className="sm-step active" if current else "sm-step",
-        title="An earlier step was run again: run this one again too" if mark == "stale" else None,
+        title="An earlier step was run again: run this one again too" if state == "stale" else None,
     )
     return html.Li(link, **({"aria-current": "step"} if current else {}))
 
 
-def project_picker(name: str, others: Sequence[tuple[str, str]], project: str) -> html.Div:
-    """The menu of projects: *others* are (name, href)."""
-    entries = [
-        *[dbc.DropdownMenuItem([icon("folder2"), text], href=href) for text, href in others],
+def pickers(
+    place: Place,
+    *,
+    project: str,
+    sample: str | None,
+    projects: Sequence[tuple[str, str]],
+    samples: Sequence[tuple[str, str]],
+    writable: bool,
+) -> list[Any]:
+    """The menus of projects and samples.
+
+    Parameters
+    ----------
+    project, sample
+        Names of the open ones; *sample* None on pages of the whole project.
+    projects, samples
+        The others, as (name, address).
+    writable
+        False for the demonstration: it can not be renamed or added to.
+    """
+    slash = html.Span("/", className="sm-place-slash", **{"aria-hidden": "true"})
+    found = [slash, _picker(project, _project_entries(place.project, projects, writable), "project", "Project")]
+    if sample is not None:
+        found.append(_picker(sample, _sample_entries(samples, writable), "sample", "Sample"))
+    elif samples:
+        found.append(_picker("Choose a sample", _sample_entries(samples, False), "sample", "Sample"))
+    return found
+
+
+def _project_entries(project: str, others: Sequence[tuple[str, str]], writable: bool) -> list[Any]:
+    return [
+        *[_go("folder2", text, href) for text, href in others[:MOST_ENTRIES]],
         dbc.DropdownMenuItem(divider=True) if others else None,
-        _entry("pencil", "Rename project …", {"rename": "project", "part": "open"}),
-        dbc.DropdownMenuItem([icon("list-task"), "Jobs of this project"], href=f"/p/{project}/jobs"),
-        dbc.DropdownMenuItem([icon("grid"), "All projects"], href="/"),
+        _ask("pencil", "Rename project …", "project") if writable else None,
+        _go("list-task", "Jobs of this project", f"/p/{project}/jobs"),
+        _go("grid", "All projects", "/"),
     ]
-    return _picker(name, entries, "project", "Project")
 
 
-def sample_picker(name: str, others: Sequence[tuple[str, str]]) -> html.Div:
-    """The menu of samples of a project."""
-    entries = [
-        *[dbc.DropdownMenuItem([icon("layers"), text], href=href) for text, href in others],
-        dbc.DropdownMenuItem(divider=True) if others else None,
-        _entry("plus-lg", "New sample …", {"rename": "new-sample", "part": "open"}),
-        _entry("pencil", "Rename sample …", {"rename": "sample", "part": "open"}),
+def _sample_entries(others: Sequence[tuple[str, str]], writable: bool) -> list[Any]:
+    return [
+        *[_go("layers", text, href) for text, href in others],
+        dbc.DropdownMenuItem(divider=True) if others and writable else None,
+        _ask("plus-lg", "New sample …", "new-sample") if writable else None,
+        _ask("pencil", "Rename sample …", "sample") if writable else None,
+        dbc.DropdownMenuItem("The only sample", disabled=True) if not others and not writable else None,
     ]
-    return _picker(name, entries, "sample", "Sample")
 
 
-def _entry(icon_name: str, text: str, id: dict[str, str]) -> dbc.DropdownMenuItem:
-    return dbc.DropdownMenuItem([icon(icon_name), text], id=id, n_clicks=0)
+def _go(icon_name: str, text: str, href: str) -> dbc.DropdownMenuItem:
+    return dbc.DropdownMenuItem([icon(icon_name), html.Span(text, className="sm-entry-name")], href=href)
+
+
+def _ask(icon_name: str, text: str, kind: str) -> dbc.DropdownMenuItem:
+    return dbc.DropdownMenuItem([icon(icon_name), text], id={"rename": kind, "part": "open"}, n_clicks=0)
 
 
 def _picker(name: str, entries: list[Any], kind: str, label: str) -> html.Div:
     caption = [html.Span(f"{label}: ", className="visually-hidden"), html.Span(name, className="sm-place-name")]
-    menu = dbc.DropdownMenu(
-        [e for e in entries if e is not None], label=caption, className="sm-menu", toggle_style={}, size="sm"
-    )
+    menu = dbc.DropdownMenu([e for e in entries if e is not None], label=caption, className="sm-menu", size="sm")
     return html.Div(menu, className=f"sm-{kind}", title=name)
 
 
-def name_form(kind: str, title: str, value: str) -> html.Form:
-    """One line to name something, in the place of the menu that asked for it."""
-    return html.Form(
+NAME_TITLES = {"project": "Name of the project", "sample": "Name of the sample", "new-sample": "Name of the new sample"}
+
+
+def name_form(kind: str, value: str) -> html.Div:
+    """One line to name something: *kind* is 'project', 'sample' or 'new-sample'."""
+    return html.Div(
         [
+            html.Span("/", className="sm-place-slash", **{"aria-hidden": "true"}),
             dbc.Input(
                 id={"rename": kind, "part": "name"},
                 value=value,
                 size="sm",
                 maxLength=80,
-                autoFocus=True,
-                debounce=False,
+                autofocus=True,
                 n_submit=0,
-                **{"aria-label": title},
+                placeholder=NAME_TITLES[kind],
+                className="sm-name-input",
             ),
-            dbc.Button("Save", id={"rename": kind, "part": "save"}, size="sm", type="button", n_clicks=0),
-            dbc.Button("Cancel", id={"rename": kind, "part": "cancel"}, size="sm", color="link", type="button"),
+            dbc.Button(
+                "Add" if kind == "new-sample" else "Save",
+                id={"rename": kind, "part": "save"},
+                size="sm",
+                n_clicks=0,
+            ),
+            dbc.Button("Cancel", id={"rename": kind, "part": "cancel"}, size="sm", color="link", n_clicks=0),
         ],
-        className="sm-row",
+        className="sm-row sm-naming",
     )

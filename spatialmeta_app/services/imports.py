@@ -1,0 +1,203 @@
+"""From uploaded files to the import jobs of a sample, and back to what the Data page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from spatialmeta_app.jobs import Job, JobStore
+from spatialmeta_app.services import projects
+from spatialmeta_app.workspace import Result, Upload, Workspace, WorkspaceError
+from spatialmeta_app.workspace.views import View
+
+SECTIONS = ("st", "sm")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one kind of file."""
+
+    name: str
+    title: str
+    formats: str
+    accept: str
+    starts: str  # the import that a new file in this slot starts
+
+
+SLOTS = (
+    Slot("st", "ST section", "h5ad, 10x h5 + spatial folder (zip), Space Ranger folder (zip)", ".h5ad,.h5,.zip", "st"),
+    Slot("sm", "SM section", "h5ad, imzML + ibd, peak table (CSV, TSV)", ".h5ad,.imzml,.ibd,.csv,.tsv,.txt", "sm"),
+    Slot("image", "Histology", "PNG, JPEG or TIFF; optional", ".png,.jpg,.jpeg,.tif,.tiff", "st"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A check of an imported section, as ``core.io.Check``."""
+
+    level: str
+    title: str
+    found: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an import would take: the inputs of the job, or what it still waits for."""
+
+    inputs: Mapping[str, Any]
+    waits_for: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One imported section, or the way to it."""
+
+    kind: str
+    result: Result | None
+    job: Job | None  # the newest import, where it is active or failed after the result
+    waits_for: str
+    findings: tuple[Finding, ...]
+    spatial_keys: tuple[str, ...]  # coordinates one can choose among
+    spatial_key: str | None
+
+    @property
+    def blocked(self) -> bool:
+        return any(f.level == "blocking" for f in self.findings)
+
+    @property
+    def ready(self) -> bool:
+        """Whether later steps may use it."""
+        return self.result is not None and not self.blocked and not (self.job and self.job.active)
+
+
+def plan(uploads: Sequence[Upload], kind: str, image_scale: float | None = None) -> Plan:
+    """The inputs of the import *kind* from the finished *uploads* of a sample (newest first)."""
+    done = [u for u in uploads if u.state == "done"]
+    return _plan_st(done, image_scale) if kind == "st" else _plan_sm(done)
+
+
+def _plan_st(uploads: Sequence[Upload], image_scale: float | None) -> Plan:
+    main = _newest(uploads, "st")
+    if main is None:
+        return Plan({})
+    inputs: dict[str, Any] = {"file": main.path}
+    if _ending(main) in (".h5", ".zip"):  # a matrix and its spatial folder may come as two files, in any order
+        matrix, folder = _newest(uploads, "st", ".h5"), _newest(uploads, "st", ".zip")
+        if matrix and not folder:
+            return Plan({}, "the spatial folder as a zip (positions and scale factors)")
+        if matrix and folder:
+            inputs = {"file": matrix.path, "spatial": folder.path}
+    image = _newest(uploads, "image")
+    if image:
+        inputs |= {"image": image.path} | ({"image_scale": image_scale} if image_scale else {})
+    return Plan(inputs)
+
+
+def _plan_sm(uploads: Sequence[Upload]) -> Plan:
+    main, spectra = _newest(uploads, "sm"), _newest(uploads, "ibd")
+    if main is None:
+        return Plan({}, "the .imzML file that belongs to the .ibd" if spectra else "")
+    if _ending(main) != ".imzml":
+        return Plan({"file": main.path})
+    return Plan({"file": main.path, "ibd": spectra.path}) if spectra else Plan({}, "the .ibd file with the spectra")
+
+
+def _newest(uploads: Sequence[Upload], slot: str, ending: str | None = None) -> Upload | None:
+    return next((u for u in uploads if u.slot == slot and (ending is None or _ending(u) == ending)), None)
+
+
+def _ending(upload: Upload) -> str:
+    return PurePath(upload.filename).suffix.lower()
+
+
+def start(
+    workspace: Workspace,
+    store: JobStore,
+    *,
+    project: str,
+    sample: str,
+    kind: str,
+    user: str,
+    image_scale: float | None = None,
+    spatial_key: str | None = None,
+) -> Job | None:
+    """Queue the import *kind* with the newest files; None while a file is missing. An import that still runs is
+    stopped: the newest files count."""
+    found = plan(workspace.uploads.list(project, sample=sample), kind, image_scale)
+    if not found.inputs:
+        return None
+    for job in store.jobs(project):
+        if job.sample == sample and job.kind == kind and job.active:
+            store.cancel(job)
+    config = {"spatial_key": spatial_key} if spatial_key else {}
+    return store.submit(
+        kind, project=project, sample=sample, user=user, config=config, inputs=dict(found.inputs), priority=1
+    )
+
+
+def kind_of(slot: str) -> str:
+    """The import that a file in *slot* starts."""
+    return "sm" if slot in ("sm", "ibd") else "st"
+
+
+def section(workspace: Workspace, store: JobStore, *, project: str, sample: str, kind: str) -> Section:
+    """The state of one section of a sample."""
+    result = workspace.chosen(sample, kind)
+    job = next((j for j in store.jobs(project) if j.sample == sample and j.kind == kind), None)
+    shown = job if job and (job.active or (job.state == "failed" and _newer(job, result))) else None
+    waits = plan(workspace.uploads.list(project, sample=sample), kind).waits_for
+    findings = tuple(Finding(**check) for check in (result.summary.get("checks", ()) if result else ()))
+    choices = spatial_keys(workspace, result) if result and kind == "sm" else ()
+    return Section(kind, result, shown, waits, findings, choices, _key_of(result, choices))
+
+
+def _newer(job: Job, result: Result | None) -> bool:
+    return result is None or (job.finished or job.created) > result.created
+
+
+def spatial_keys(workspace: Workspace, result: Result) -> tuple[str, ...]:
+    """Slots of the file's obsm that can be coordinates: two columns, not an embedding; 'spatial' first. The reader
+    keeps what was 'spatial' as 'spatial_file' where another was chosen."""
+    obsm = View(workspace.path(result, "view")).meta["obsm"]
+    ours = ("spatial_raw", "spatial_file")
+    names = [n for n, columns in obsm.items() if columns == 2 and not n.startswith("X_") and n not in ours]
+    return tuple(sorted(names, key=lambda n: (n != "spatial", n)))
+
+
+def _key_of(result: Result | None, choices: Sequence[str]) -> str | None:
+    return (result.config.get("spatial_key") or "spatial") if result and choices else None
+
+
+def import_from_server(workspace: Workspace, *, project: str, sample: str, path: str, slot: str, user: str) -> Upload:
+    """Copy a file or folder the server allows into the project."""
+    if slot not in ("st", "sm", "ibd", "image"):
+        raise WorkspaceError("a kind of file", found=repr(slot), mend="Choose what the file is.")
+    return workspace.uploads.import_file(project, path, sample=sample, slot=slot, user=user)
+
+
+def guess_slot(name: str) -> str | None:
+    """What a file is by its ending; None where it could be either section."""
+    ending = PurePath(name).suffix.lower()
+    known = {".imzml": "sm", ".ibd": "ibd", ".csv": "sm", ".tsv": "sm", ".txt": "sm", ".h5": "st", ".zip": "st"}
+    images = dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), "image")
+    return (known | images).get(ending)
+
+
+def files_in_use(workspace: Workspace, project: str, sample: str) -> dict[str, list[Upload]]:
+    """Slot -> the files that the imports of a sample use or will use; ibd files stand with their imzML."""
+    uploads = workspace.uploads.list(project, sample=sample)
+    done = [u for u in uploads if u.state == "done"]
+    held: dict[str, list[Upload]] = {}
+    for slot, kinds in {"st": ("st",), "sm": ("sm", "ibd"), "image": ("image",)}.items():
+        paths = plan(uploads, "sm" if slot == "sm" else "st").inputs.values()
+        waiting = [u for u in done if u.slot in kinds][:1]
+        held[slot] = [u for u in done if u.slot in kinds and u.path in paths] or waiting
+    return held
+
+
+def image_of(workspace: Workspace, section: Section) -> str | None:
+    """Address of the histology of the ST section."""
+    return projects.overview(workspace, section.result) if section.result else None
