@@ -188,16 +188,23 @@ class _Walk:
     def check_strings(self, name: str, dataset: h5d.DatasetID) -> None:
         """Text of variable length lies unpacked in the file, so all of it is at most as long as the file: if it comes
         out longer, many values point at one long text. Read in growing slices, so that little is in memory."""
-        kind = dataset.get_type()
-        if kind.get_class() != h5t.STRING or not kind.is_variable_str() or dataset.rank == 0:
-            return
         values = h5py.Dataset(dataset)
+        if not values.dtype.hasobject or dataset.rank == 0:
+            return
         length, start, step = 0, 0, 16
         while start < dataset.shape[0]:
-            length += sum(len(text) for text in np.ravel(values[start : start + step]))
+            length += _text_bytes(values[start : start + step])
             if length > self.file_bytes:
                 raise self.refuse("holds what it declares", f"text at {name} that is longer than the file")
             start, step = start + step, min(step * 2, 65_536)
+
+
+def _text_bytes(block: np.ndarray) -> int:
+    if block.dtype.names:
+        return sum(_text_bytes(block[field]) for field in block.dtype.names)
+    if block.dtype.kind != "O":
+        return 0
+    return sum(len(text) for text in block.ravel() if isinstance(text, bytes | str))
 
 
 def _bytes(size: int) -> str:

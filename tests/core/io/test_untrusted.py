@@ -146,6 +146,30 @@ def test_repeated_long_text(good: Path) -> None:
     refused(good, "longer than the file")
 
 
+def test_repeated_long_text_in_records(good: Path) -> None:
+    kind = np.dtype([("name", h5py.string_dtype()), ("score", "f8")])
+    with h5py.File(good, "a") as file:
+        records = file["uns"].create_dataset("records", (2000,), kind)
+        records[0] = ("a" * 50_000, 1.0)
+    with h5py.File(good, "r") as file:
+        records = file["uns/records"]
+        size, start = records.id.get_type().get_size(), records.id.get_offset()
+    raw = bytearray(good.read_bytes())
+    for i in range(1, 2000):
+        raw[start + size * i : start + size * (i + 1)] = raw[start : start + size]
+    good.write_bytes(raw)
+    refused(good, "longer than the file")
+
+
+def test_ranked_genes_of_scanpy_pass(tmp_path: Path) -> None:
+    """Records with text, as ``sc.tl.rank_genes_groups`` leaves them, are no lie."""
+    path = tmp_path / "ranked.h5ad"
+    adata = anndata.AnnData(np.ones((3, 2), np.float32))
+    adata.uns["names"] = np.array([("g1", "g2"), ("g3", "g4")], dtype=[("a", "O"), ("b", "O")])
+    adata.write_h5ad(path)
+    assert read_h5ad(path).uns["names"]["b"].tolist() == ["g2", "g4"]
+
+
 def test_references(good: Path) -> None:
     with h5py.File(good, "a") as file:
         file["uns"].create_dataset("refs", data=[file["obs"].ref], dtype=h5py.ref_dtype)
