@@ -42,7 +42,13 @@ def test_commit_undo_redo(annotations, sample):
     annotations.commit(sample, document("a"), base=0, user="ada")
     annotations.commit(sample, document("a", "b"), base=1, user="ada")
     undone = annotations.undo(sample, "bob")
-    assert (undone.number, names(undone), undone.can_undo, undone.can_redo, undone.user) == (3, ["a"], True, True, "bob")
+    assert (undone.number, names(undone), undone.can_undo, undone.can_redo, undone.user) == (
+        3,
+        ["a"],
+        True,
+        True,
+        "bob",
+    )
     redone = annotations.redo(sample, "bob")
     assert (redone.number, names(redone), redone.can_redo) == (4, ["a", "b"], False)
     assert [entry["kind"] for entry in annotations.history(sample)] == ["redo", "undo", "commit", "commit"]
@@ -134,7 +140,7 @@ def _draw(settings, sample, name, n):
     saved = 0
     while saved < n:
         head = annotations.head(sample)
-        ids = names(head) + [f"{name}{saved}"]
+        ids = [*names(head), f"{name}{saved}"]
         try:
             annotations.commit(sample, document(*ids), base=head.number, user=name)
             saved += 1

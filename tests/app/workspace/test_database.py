@@ -49,9 +49,14 @@ def test_a_database_of_a_newer_program_is_refused(tmp_path):
 
 def test_an_exception_rolls_back(tmp_path):
     db = Database(tmp_path / "x.sqlite")
-    with pytest.raises(KeyError), db.write() as connection:
-        connection.execute("INSERT INTO projects VALUES ('p', 'name', 'ada', 0)")
-        raise KeyError
+
+    def fail():
+        with db.write() as connection:
+            connection.execute("INSERT INTO projects VALUES ('p', 'name', 'ada', 0)")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert db.rows("SELECT * FROM projects") == []
 
 

@@ -1,0 +1,229 @@
+"""The real child on real steps."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from importlib.metadata import version
+
+import anndata
+import numpy as np
+import pytest
+
+from core import io as core_io
+from core.context import Context
+from core.datasets import SimulateConfig, simulate
+from core.errors import Cancelled
+from spatialmeta_app.jobs import work
+from spatialmeta_app.jobs.child import ChildContext
+from spatialmeta_app.jobs.runner import Runner
+from spatialmeta_app.jobs.supervise import supervise
+from tests.app.jobs.conftest import gone, wait_for
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return simulate(SimulateConfig(spots=120, genes=30, metabolites=12))
+
+
+@pytest.fixture
+def upload(workspace, project, sample):
+    """Put bytes into the project as a finished upload; gives the path for a job's inputs."""
+
+    def upload(data: bytes, name: str, slot: str = "st") -> str:
+        begun = workspace.uploads.start(project.id, sample.id, slot, name, len(data), user="ada")
+        workspace.uploads.append(begun, 0, io.BytesIO(data))
+        return workspace.uploads.finish(begun).path
+
+    return upload
+
+
+@pytest.fixture
+def do(store, settings, submit):
+    """Run one job in a real child, as the runner would; gives the outcome and the lines."""
+
+    def do(kind, *, inputs=None, cancelled=lambda: False, **config):
+        job = submit(kind, inputs=inputs or {}, **config)
+        lines = []
+        spec = Runner(settings)._write_spec(store.claim("test"))
+        outcome = supervise(spec, lines.append, cancelled)
+        if outcome.state == "died":
+            print(store.log(job))
+        store.finish(job, outcome.state if outcome.state != "died" else "failed", result=outcome.result)
+        return outcome, lines
+
+    return do
+
+
+@pytest.fixture
+def saved(upload, tmp_path):
+    """Upload an AnnData."""
+
+    def saved(adata, name: str, slot: str = "st") -> str:
+        core_io.write_h5ad(adata, tmp_path / "x.h5ad")
+        return upload((tmp_path / "x.h5ad").read_bytes(), name, slot)
+
+    return saved
+
+
+def test_an_import_keeps_data_view_image_and_checks(workspace, sample, do, saved, pair):
+    path = saved(pair.st, "st.h5ad")
+    outcome, lines = do("st", inputs={"file": path})
+    assert outcome.state == "done", outcome
+    result = workspace.result(outcome.result)
+    assert workspace.chosen(sample, "st") == result
+    assert result.inputs == {"file": path}
+    assert result.summary["n_obs"] == pair.st.n_obs
+    assert {check["level"] for check in result.summary["checks"]} <= {"ok", "warning"}
+    assert result.versions["anndata"] == version("anndata")
+    stored = anndata.read_h5ad(workspace.path(result, "data.h5ad"))
+    assert (stored.X != pair.st.X).nnz == 0
+    assert workspace.path(result, "image/overview.jpg").stat().st_size > 0
+    assert workspace.path(result, "view/meta.json").exists()
+    assert [line["message"] for line in lines if line["type"] == "progress"][-1] == "writing the result"
+
+
+def test_a_blocking_check_is_kept_with_the_result(workspace, sample, do, saved, pair):
+    broken = pair.sm.copy()
+    broken.X.data[0] = np.nan
+    broken.layers.clear()
+    outcome, _ = do("sm", inputs={"file": saved(broken, "sm.h5ad", "sm")})
+    assert outcome.state == "done", outcome
+    assert workspace.status(sample)["sm"] == "blocked"
+    outcome, _ = do("align")
+    assert outcome.state == "failed"
+
+
+@pytest.mark.parametrize("data", [b"", b"not hdf5", b"\x89HDF\r\n\x1a\n" + bytes(100)])
+def test_a_file_that_can_not_be_read_is_one_message_and_no_result(workspace, sample, upload, do, data):
+    outcome, _ = do("st", inputs={"file": upload(data, "st.h5ad")})
+    assert outcome.state == "failed"
+    assert outcome.error.startswith("Expected")
+    assert "Traceback" not in outcome.error
+    assert workspace.results(sample) == []
+
+
+@pytest.mark.parametrize("inputs", [{}, {"file": "../../etc/passwd"}, {"file": "uploads/x/y"}])
+def test_inputs_that_are_none_are_refused(do, inputs):
+    outcome, _ = do("st", inputs=inputs)
+    assert outcome.state == "failed"
+    assert outcome.error.startswith("Expected")
+
+
+def test_settings_that_are_none_are_refused(workspace, sample, do):
+    for step in ("st", "sm"):
+        workspace.add_result(sample, step, writer=lambda d: {}, config={}, inputs={})
+    align = workspace.chosen(sample, "sm").id
+    workspace.add_result(sample, "align", writer=lambda d: {}, config={}, inputs={"sm": align})
+    outcome, _ = do("reassign", no_such_setting=1)
+    assert outcome.state == "failed"
+    assert "no_such_setting" in outcome.error
+
+
+def test_reassign_runs_on_the_chosen_results(workspace, sample, do, pair):
+    for step, adata in (("st", pair.st), ("sm", pair.sm), ("align", _aligned(pair))):
+        workspace.add_result(sample, step, writer=_writer(adata), config={}, inputs={})
+    outcome, _ = do("reassign", k=4)
+    assert outcome.state == "done", outcome
+    result = workspace.result(outcome.result)
+    assert result.inputs == {"st": workspace.chosen(sample, "st").id, "sm": workspace.chosen(sample, "align").id}
+    assert result.config["k"] == 4
+    assert set(result.summary["features"]) == {"ST", "SM"}
+
+
+def _aligned(pair):
+    aligned = pair.sm.copy()
+    aligned.obsm["spatial"] = np.array(aligned.obsm["true_st_xy"])
+    return aligned
+
+
+def _writer(adata):
+    def write(directory):
+        core_io.write_h5ad(adata, directory / "data.h5ad")
+
+    return write
+
+
+def test_a_job_that_wrote_its_result_before_it_was_killed_does_not_write_a_second(workspace, sample, settings, submit):
+    job = submit("st")
+    before = workspace.add_result(sample, "st", writer=lambda d: {}, config={}, inputs={}, job=job.id)
+    spec = {"job": job.id, "kind": "st", "project": job.project, "sample": job.sample, "user": "ada", "config": {}}
+    spec |= {"inputs": {}, "attempt": 2, "settings": {"data": str(settings.data)}}
+    assert work.perform(spec, Context(), lambda: None) == before.id
+
+
+def test_the_child_dies_with_whoever_started_it(settings, store, submit, tmp_path):
+    code = (
+        "import subprocess, sys, time\n"
+        "p = subprocess.Popen([sys.executable, '-m', 'spatialmeta_app.jobs.child'], stdin=subprocess.PIPE)\n"
+        "print(p.pid, flush=True)\ntime.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        pid = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+    wait_for(lambda: gone(pid))
+
+
+class Lines:
+    """A channel that remembers."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, kind, **values):
+        self.sent.append({"type": kind, **values})
+
+
+@pytest.fixture
+def context(tmp_path):
+    return ChildContext(Lines(), tmp_path, threading.Event())
+
+
+def test_every_number_is_sent_and_of_words_the_newest(context):
+    for i in range(100):
+        context.progress(i / 100, f"word {i}")
+    for i in range(200):
+        context.progress(i / 200, "training", loss=float(i))
+    context.progress(1.0, "saved", loss=float("nan"))
+    context.flush()
+    sent = context._channel.sent
+    losses = [line["numbers"]["loss"] for line in sent if line["numbers"]]
+    assert losses == [*map(float, range(200)), None]
+    assert len(sent) - len(losses) < 20
+    assert json.dumps(sent)
+
+
+def test_previews_are_copies_and_the_newest_wins(context, tmp_path):
+    xy = np.zeros((5, 2), dtype=np.float32)
+    for i in range(50):
+        xy[:] = i
+        context.preview("overlay", xy=xy)
+    xy[:] = -1
+    context.flush()
+    with np.load(tmp_path / "previews" / "overlay.npz") as file:
+        np.testing.assert_array_equal(file["xy"], np.full((5, 2), 49, dtype=np.float32))
+    assert len([line for line in context._channel.sent if line["type"] == "preview"]) < 20
+
+
+def test_cancelled_raises_only_where_a_step_asks(context):
+    context.stop_if_cancelled()
+    context._asked.set()
+    assert context.cancelled()
+    with pytest.raises(Cancelled):
+        context.stop_if_cancelled()
+    with pytest.raises(Cancelled):
+        work.Share(context, 0.0, 0.5).stop_if_cancelled()
+
+
+def test_a_share_is_a_part_of_the_bar(context):
+    work.Share(context, 0.5, 0.7, prefix="align: ").progress(0.5, "turning", loss=1.0)
+    context.flush()
+    line = context._channel.sent[-1]
+    assert line["fraction"] == pytest.approx(0.6)
+    assert line["message"] == "align: turning"
