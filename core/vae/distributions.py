@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+CHUNK = 1 << 16  # entries worked on at once: temporaries stay in the processor's cache
 TABLE = 16  # whole counts up to here are summed by table
 LARGEST = 80.0  # exp of it is finite in float32
 
@@ -77,30 +78,24 @@ class _ZinbNll(torch.autograd.Function):
         x, n, p = counts.dense, *counts.dense.shape
         stacked = (len(log_mu) // n, n, p)
         log_mu, zi_logits = log_mu.view(stacked), zi_logits.view(stacked)
-        by_feature = log_theta.dim() == 1
-        log_theta = log_theta if by_feature else log_theta.view(stacked)
-        theta = log_theta.exp()
-        zero = (x == 0).to(x.dtype)
-        log_odds = (log_mu - log_theta).clamp_(max=LARGEST)
-        odds = log_odds.exp()  # mu / theta
-        minus_log_r = torch.log1p(odds)
-        log_nb_zero = -(minus_log_r * theta)
-        inflated, measured = torch.sigmoid(zi_logits), torch.sigmoid(-zi_logits)
-        nb = measured * (log_nb_zero * zero).exp_()  # at positive counts, that cannot be inflation, NB's share alone
-        either = torch.addcmul(nb, inflated, zero).clamp_min_(torch.finfo(x.dtype).tiny)
-        gammas, digammas = _gamma_terms(counts, theta)
-        value = either.log().view(len(either), -1).sum(1) + gammas
-        value += (log_odds - minus_log_r).view(len(either), -1) @ x.view(-1)  # x log(mu / (theta + mu))
-        value += log_nb_zero.view(len(either), -1) @ (1 - zero).view(-1)
-        if any(ctx.needs_input_grad):
-            weight = nb.div_(either)  # probability that a count is NB's
-            d_zi = measured.sub_(weight)
-            weight *= theta
-            d_mu = x - (weight + x).mul_(odds.div_(odds + 1))
-            d_theta = weight.mul_(minus_log_r).add_(d_mu).neg_()
-            d_theta = (d_theta.sum(1, keepdim=True) if by_feature else d_theta) + digammas
-            ctx.save_for_backward(d_mu, d_theta, d_zi)
-            ctx.by_feature = by_feature
+        ctx.by_feature = log_theta.dim() == 1
+        log_theta = log_theta if ctx.by_feature else log_theta.view(stacked)
+        value, d_theta = _gamma_terms(counts, log_theta.exp())
+        d_mu, d_zi = torch.empty_like(log_mu), torch.empty_like(zi_logits)
+        if ctx.by_feature:
+            d_theta = d_theta.repeat(len(log_mu), 1, 1)
+        size = max(1, CHUNK // (len(log_mu) * p))
+        for start in range(0, n, size):
+            rows = slice(start, start + size)
+            part = log_theta if ctx.by_feature else log_theta[:, rows]
+            parts = _zinb_rows(x[rows], log_mu[:, rows], part, zi_logits[:, rows])
+            value = value + parts[0]
+            d_mu[:, rows], d_zi[:, rows] = parts[1], parts[3]
+            if ctx.by_feature:
+                d_theta += parts[2].sum(1, keepdim=True)
+            else:
+                d_theta[:, rows] += parts[2]
+        ctx.save_for_backward(d_mu, d_theta, d_zi)
         return -value
 
     @staticmethod
@@ -109,6 +104,29 @@ class _ZinbNll(torch.autograd.Function):
         shape = (-1, d_mu.shape[-1])
         d_theta = d_theta.sum((0, 1)) if ctx.by_feature else d_theta.view(shape)
         return None, d_mu.view(shape), d_theta, d_zi.view(shape)
+
+
+def _zinb_rows(x: Tensor, log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor) -> tuple[Tensor, ...]:
+    """Log-likelihood without gamma functions, (repeats,), and its derivatives by log mu, log theta and zi_logits."""
+    repeats, theta = len(log_mu), log_theta.exp()
+    zero = (x == 0).to(x.dtype)
+    log_odds = (log_mu - log_theta).clamp_(max=LARGEST)
+    odds = log_odds.exp()  # mu / theta
+    minus_log_r = torch.log1p(odds)
+    log_nb_zero = (minus_log_r * theta).neg_()
+    inflated = torch.sigmoid(zi_logits)
+    measured = zi_logits.neg().sigmoid_()
+    nb = (log_nb_zero * zero).exp_().mul_(measured)  # at positive counts, which are never inflated, NB's share alone
+    either = inflated.mul_(zero).add_(nb).clamp_min_(torch.finfo(x.dtype).tiny)
+    weight = nb.div_(either)  # probability that a count is NB's
+    value = either.log_().view(repeats, -1).sum(1)
+    value += log_odds.sub_(minus_log_r).view(repeats, -1) @ x.view(-1)  # x log(mu / (theta + mu))
+    value += log_nb_zero.view(repeats, -1) @ (1 - zero).view(-1)
+    d_zi = measured.sub_(weight)
+    weight *= theta
+    share = torch.div(odds, odds + 1, out=log_odds)
+    d_mu = share.mul_(weight + x).neg_().add_(x)
+    return value, d_mu, weight.mul_(minus_log_r).add_(d_mu).neg_(), d_zi
 
 
 def _gamma_terms(counts: SparseRows, theta: Tensor) -> tuple[Tensor, Tensor]:

@@ -115,7 +115,7 @@ def load(path: Path) -> Model:
     return Model(module.eval(), config, tuple(content["batch_columns"]), levels)
 
 
-def integrate(joint: ad.AnnData, config: IntegrateConfig, context: Context) -> ad.AnnData:
+def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context: Context | None = None) -> ad.AnnData:
     """Learn the joint embedding of all modalities of *joint* (paper, eq. 8-23).
 
     Reads ``var['type']``, ``var['selected']`` (all features where it is missing), ``layers['counts']``,
@@ -143,6 +143,7 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig, context: Context) -> a
     NotConvergedError
         The loss became NaN; the best weights so far are in ``model.pt``.
     """
+    config, context = config or IntegrateConfig(), context or Context()
     settings = _settle(joint, check(config))
     columns, levels, codes = _batches(joint, settings)
     modalities = _modalities(joint, settings)
