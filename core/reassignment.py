@@ -7,10 +7,10 @@ spot i averages, and sums to one. ST counts are carried, never averaged.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from scipy import sparse
 
 from core import keys
@@ -20,6 +20,9 @@ from core.options import check, option
 from core.provenance import merge_histories
 from core.spatial import check_coordinates, nearest, smallest_distance
 from core.spatial.scale import um_per_px
+
+if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
+    from anndata import AnnData
 
 #: uns['spatialmeta'][REASSIGNMENT]: the coverage report, plain numbers and arrays
 REASSIGNMENT = "reassignment"
@@ -177,6 +180,8 @@ def reassign(st: AnnData, sm: AnnData, config: ReassignConfig | None = None, con
     DataError
         When coordinates are missing or no spot has a pixel within reach.
     """
+    from anndata import AnnData
+
     config, context = check(config or ReassignConfig()), context or Context()
     for name, section in (("ST", st), ("SM", sm)):
         if keys.SPATIAL not in section.obsm:

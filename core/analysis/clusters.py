@@ -5,16 +5,19 @@ from __future__ import annotations
 import random
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from scipy import sparse
 
 from core import keys
 from core.context import Context
 from core.errors import DataError
 from core.options import check, option
+
+if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
+    from anndata import AnnData
 
 #: Leiden passes over the graph; more change nothing that could be seen
 ITERATIONS = 2

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import time
 from datetime import UTC, datetime
-from typing import Any
-
-from anndata import AnnData
+from typing import TYPE_CHECKING, Any
 
 from core.context import Context
 from core.errors import ConfigError
 from core.options import check
 from core.pipeline.steps import step
 from core.provenance import content_hash, history, merge_histories, versions, write_history
+
+if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
+    from anndata import AnnData
 
 
 def run_step(name: str, inputs: dict[str, AnnData], config: Any = None, context: Context | None = None) -> AnnData:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from anndata import AnnData
 from scipy import sparse
 
 from core import keys
@@ -15,6 +15,9 @@ from core.options import check, option
 from core.preprocessing.normalisation import counts_of, normalize_modalities
 from core.preprocessing.quality import write_quality
 from core.spatial import morans_i, neighbour_graph, row_standardised
+
+if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
+    from anndata import AnnData
 
 #: var columns beside those of core.keys
 RANK = "rank"  # 1 is the highest Moran's I of its modality; 0 where there is none (constant feature)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from anndata import AnnData
 from scipy import sparse
 
 from core import keys
 from core.errors import DataError
+
+if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
+    from anndata import AnnData
 
 #: uns['spatialmeta'][TARGET_SUMS][modality]: the total that every spot was brought to
 TARGET_SUMS = "target_sums"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from anndata import AnnData
 from scipy import sparse
 
 from core import keys
 from core.preprocessing.normalisation import counts_of
+
+if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
+    from anndata import AnnData
 
 #: obs columns
 N_COUNTS = "n_counts"

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import io as streams
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import read_h5ad
+
+from core import io, keys
+from core.analysis.clusters import ClusterConfig
+from core.cli import command_line, main
+from core.cli.parser import build_parser
+from core.cli.terminal import TerminalContext
+from core.options import options
+from core.pipeline import STEPS, history
+from core.reassignment import ReassignConfig
+from tests.core.pairs import pair
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated pair that already lies in one frame, and the first steps on it."""
+    folder = tmp_path_factory.mktemp("cli")
+    st, sm = pair()
+    io.write_h5ad(st, folder / "st.h5ad")
+    io.write_h5ad(sm, folder / "sm.h5ad")
+    assert (
+        main(
+            [
+                "reassign",
+                "--st",
+                str(folder / "st.h5ad"),
+                "--sm",
+                str(folder / "sm.h5ad"),
+                "--out",
+                str(folder / "joint.h5ad"),
+            ]
+        )
+        == 0
+    )
+    return folder
+
+
+def test_help_shows_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, step in STEPS.items():
+        assert main([name, "--help"]) == 0
+        text = " ".join(capsys.readouterr().out.split())
+        for option in options(step.Config):
+            assert option.flag in text
+            assert option.unit in text
+        assert text.count("default") >= len(options(step.Config))
+
+
+def test_run_takes_the_settings_of_every_step() -> None:
+    given = build_parser().parse_args(
+        ["run", "--st", "a", "--sm", "b", "--out", "c", "--seed", "7", "--k", "3", "--n-clusters", "4", "--epochs", "2"]
+    )
+    configs = {name: part.read(given) for name, part in given.settings.items()}
+    assert {config.seed for config in configs.values()} == {7}
+    assert configs["reassign"].k == 3
+    assert configs["cluster"].n_clusters == 4
+    assert configs["integrate"].epochs == 2
+
+
+def test_simulate_inspect_and_the_chain_of_steps(tmp_path: Path, folder: Path, capsys) -> None:
+    out = tmp_path / "demo"
+    assert (
+        main(["simulate", "--out", str(out), "--spots", "120", "--genes", "20", "--metabolites", "10", "--json"]) == 0
+    )
+    assert sorted(Path(f).name for f in json.loads(capsys.readouterr().out)["files"]) == [
+        "sm.h5ad",
+        "st.h5ad",
+        "truth.json",
+    ]
+    assert json.loads((out / "truth.json").read_text())["rotation_deg"] == 20.0
+    assert main(["inspect", str(out / "sm.h5ad"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["kind"], facts["n_vars"]) == ("sm", 10)
+    assert {check["level"] for check in facts["checks"]} <= {"ok", "warning"}
+    joint, features = str(folder / "joint.h5ad"), str(tmp_path / "features.h5ad")
+    assert main(["features", joint, "--out", features, "--n-genes", "5"]) == 0
+    assert "wrote" in capsys.readouterr().out
+    assert read_h5ad(features).var[keys.SELECTED].sum() == 17
+    assert main(["inspect", features]) == 0
+    assert "JOINT" in (text := capsys.readouterr().out)
+    assert "reassign" in text
+
+
+def test_simulating_several_samples(tmp_path: Path, capsys) -> None:
+    arguments = ["--spots", "60", "--genes", "5", "--metabolites", "4", "--samples", "2", "--seed", "3"]
+    assert main(["simulate", "--out", str(tmp_path / "many"), *arguments]) == 0
+    assert len(list((tmp_path / "many").glob("*/st.h5ad"))) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["many"]
+
+
+def test_integrate_selects_features_first_and_markers_follow(tmp_path: Path, folder: Path, capsys) -> None:
+    result, table = tmp_path / "result.h5ad", tmp_path / "markers.csv"
+    assert main(["integrate", str(folder / "joint.h5ad"), "--out", str(result), "--epochs", "2", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [record["name"] for record in facts["history"]] == ["reassign", "features", "integrate"]
+    assert main(["markers", str(result), "--groupby", "quality", "--out", str(table)]) == 0
+    assert set(pd.read_csv(table)["group"]) == {"good", "poor"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["reassign", "--st", "{}/st.h5ad", "--sm", "{}/no.h5ad", "--out", "{}/o.h5ad"], "no such file"),
+        (["reassign", "--st", "{}/st.h5ad", "--sm", "{}/sm.h5ad", "--out", "{}/o.h5ad", "--k", "many"], "k to be"),
+        (["reassign", "--st", "{}/st.h5ad", "--sm", "{}/sm.h5ad", "--out", "{}/no/o.h5ad"], "folder"),
+        (["reassign", "--st", "{}/st.h5ad", "--sm", "{}/sm.h5ad", "--out", "{}"], "a file to write"),
+        (["reassign", "--st", "{}/st.h5ad", "--out", "{}/o.h5ad"], "--sm"),
+        (["cluster", "{}/joint.h5ad", "--out", "{}/o.h5ad"], "Integrate first"),
+        (["features", "{}/st.h5ad", "--out", "{}/o.h5ad"], "Reassign"),
+        (["markers", "{}/joint.h5ad", "--groupby", "nothing", "--out", "{}/o.csv"], "nothing"),
+        (["merge"], "invalid choice"),
+        ([], "required"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(arguments: list[str], word: str, folder: Path, capsys) -> None:
+    before = sorted(folder.iterdir())
+    assert main([part.format(folder) for part in arguments]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("error: ")
+    assert word in lines[-1]
+    assert [line for line in lines if not line.startswith("warning: ")] == lines[-1:]
+    assert sorted(folder.iterdir()) == before
+
+
+def test_blocking_checks_stop_the_work(tmp_path: Path, folder: Path, capsys) -> None:
+    st, _ = pair()
+    st.X.data[0] = np.nan
+    st.write_h5ad(tmp_path / "st.h5ad")
+    assert main(["inspect", str(tmp_path / "st.h5ad"), "--kind", "st"]) == 1
+    assert "blocking" in capsys.readouterr().out
+    arguments = ["reassign", "--st", str(tmp_path / "st.h5ad"), "--sm", str(folder / "sm.h5ad")]
+    assert main([*arguments, "--out", str(tmp_path / "o.h5ad")]) == 2
+    assert not (tmp_path / "o.h5ad").exists()
+
+
+def test_command_line_repeats_a_step() -> None:
+    text = command_line("reassign", ReassignConfig(k=9, missing="keep"))
+    assert text == "python -m core reassign --st ST --sm SM --out OUT.h5ad --k=9 --missing=keep"
+    config = ClusterConfig(n_clusters=3, seed=5)
+    given = build_parser().parse_args(command_line("cluster", config).split()[3:])
+    assert given.settings.read(given) == config
+
+
+def test_progress_is_drawn_on_terminals_only() -> None:
+    class Terminal(streams.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal, file = Terminal(), streams.StringIO()
+    for stream in (terminal, file):
+        context = TerminalContext("reassign", stream=stream)
+        context.progress(0.5, "half way", loss=1.25)
+        context.close()
+    assert " 50%" in terminal.getvalue()
+    assert "loss 1.25" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\n")
+    assert file.getvalue() == ""
+
+
+def test_interrupting_leaves_nothing_half_written(tmp_path: Path, folder: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    command = [sys.executable, "-m", "core", "integrate", str(folder / "joint.h5ad"), "--out", str(work / "o.h5ad")]
+    # a shell may start us with the signal ignored, which children inherit; a handler is not inherited
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    child = subprocess.Popen(
+        [*command, "--epochs", "10000", "--patience", "10000"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    signal.signal(signal.SIGINT, handler)
+    while child.poll() is None and "libtorch" not in Path(f"/proc/{child.pid}/maps").read_text():
+        time.sleep(0.1)
+    time.sleep(3)
+    child.send_signal(signal.SIGINT)
+    _, error = child.communicate(timeout=60)
+    assert child.returncode == 130, error
+    assert "interrupted" in error
+    assert list(work.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_vicari_from_raw_files_to_clusters(data_dir: Path, tmp_path: Path) -> None:
+    """The whole work as a person starts it: the MSI grid is turned by a quarter and mirrored against Visium."""
+    pair_of = data_dir / "vicari_B1"
+    command = [sys.executable, "-m", "core", "run", "--st", str(pair_of / "st.h5ad"), "--sm", str(pair_of / "sm.h5ad")]
+    command += ["--sm-spatial-key", "spatial_grid", "--flip", "--rotation-deg", "90", "--epochs", "5", "--json"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "o.h5ad")],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["o.h5ad", "o.transform.json"]
+    json.loads((tmp_path / "o.transform.json").read_text())
+    assert [record["name"] for record in facts["history"]] == list(STEPS)
+    result, st = read_h5ad(tmp_path / "o.h5ad"), read_h5ad(pair_of / "st.h5ad")
+    assert history(result) == facts["history"]
+    assert 0.8 * st.n_obs < result.n_obs <= st.n_obs
+    genes = result.var[keys.TYPE] == keys.ST
+    assert (result[:, genes].X != st[result.obs_names].X).nnz == 0
+    dopamine = result[:, "Dopamine"].X.toarray().ravel()
+    striatum = result.obs["RegionLoupe"].isin(["CP", "ACB"]) & (result.obs["lesion"] == "intact")
+    assert dopamine[striatum].mean() > 3 * dopamine[~striatum].mean()
+    assert result.obs[keys.LEIDEN].nunique() > 2
