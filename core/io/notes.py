@@ -25,9 +25,12 @@ IMAGE_SCALE = "image_scale"
 def note(adata: AnnData, **facts: Any) -> None:
     """Add *facts* (plain numbers and texts) to the notes of *adata*, in place."""
     ours = adata.uns.setdefault(keys.UNS, {})
-    ours.setdefault(IMPORT, {}).update(facts)
+    if not isinstance(ours.get(IMPORT), dict):  # an uploaded file may hold anything there
+        ours[IMPORT] = {}
+    ours[IMPORT].update(facts)
 
 
 def noted(adata: AnnData, fact: str, default: Any = None) -> Any:
     """The note *fact*, or *default*."""
-    return adata.uns.get(keys.UNS, {}).get(IMPORT, {}).get(fact, default)
+    notes = adata.uns.get(keys.UNS, {}).get(IMPORT, {})
+    return notes.get(fact, default) if isinstance(notes, dict) else default

@@ -74,6 +74,7 @@ def read_st(
     _plain_images(adata)
     if image is not None:
         attach_image(adata, image, image_scale)
+    _drawable(adata)
     _write_scale(adata)
     return adata
 
@@ -157,6 +158,15 @@ def _plain_images(adata: AnnData) -> None:
         }
     if plain:
         adata.uns[keys.UNS_SPATIAL] = plain
+
+
+def _drawable(adata: AnnData) -> None:
+    """A section with a lowres image alone gets it as hires too: scanpy and squidpy draw that one unless told."""
+    for sample in adata.uns.get(keys.UNS_SPATIAL, {}).values():
+        images, factors = sample["images"], sample["scalefactors"]
+        if "hires" not in images and "lowres" in images and "tissue_lowres_scalef" in factors:
+            images["hires"] = images["lowres"]
+            factors["tissue_hires_scalef"] = factors["tissue_lowres_scalef"]
 
 
 def _is_number(value: object) -> bool:

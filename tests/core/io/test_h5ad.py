@@ -158,6 +158,35 @@ def test_float_images_become_bytes(tmp_path: Path) -> None:
     assert set(np.unique(image)) == {128}
 
 
+def test_squidpy_draws_a_section_with_a_lowres_image_alone(data_dir: Path, tmp_path: Path) -> None:
+    adata = read_st(data_dir / "vicari_B1/st.h5ad")
+    entry = adata.uns["spatial"]["V11L12-109_B1"]
+    assert entry["scalefactors"]["tissue_hires_scalef"] == entry["scalefactors"]["tissue_lowres_scalef"]
+    write_h5ad(adata, tmp_path / "a.h5ad")
+    code = """if True:
+        import sys, matplotlib
+        matplotlib.use("Agg")
+        import anndata, squidpy
+        adata = anndata.read_h5ad(sys.argv[1])
+        squidpy.pl.spatial_scatter(adata, color=adata.var_names[0])
+        matplotlib.pyplot.savefig(sys.argv[2])
+    """
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, tmp_path / "a.h5ad", tmp_path / "a.png"],
+        check=True,
+        capture_output=True,
+        timeout=200,
+    )
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_strange_notes_are_replaced(tmp_path: Path) -> None:
+    adata = counts()
+    adata.uns["spatialmeta"] = {"import": np.arange(3)}
+    check_st(adata)
+    assert "format" in read_st(save(adata, tmp_path / "a.h5ad")).uns["spatialmeta"]["import"]
+
+
 def test_no_x(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="without X"):
         read_st(save(anndata.AnnData(obs=counts().obs), tmp_path / "a.h5ad"))
