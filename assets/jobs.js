@@ -255,5 +255,7 @@
     document.getElementById("tray").focus();
   });
 
+  // another project was opened: do not wait for the slow beat
+  setInterval(() => projectOfPage() !== project && schedule(0), 250);
   schedule(300);
 })();

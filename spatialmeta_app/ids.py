@@ -37,6 +37,7 @@ class Home:
     DEMO_STATE = "home-demo-state"
     WALK = "home-walk"
     WAITING = "home-waiting"
+    OPEN = "home-open"
     CONFIRM = "home-confirm"
     DOOMED = "home-doomed"
 

@@ -104,13 +104,17 @@ def checks(found: Iterable[CheckLike]) -> html.Ul:
 
 
 def _check(check: CheckLike) -> html.Li:
+    fine = check.level == "ok"
     parts = [
         icon(CHECK_ICONS[check.level], className=f"sm-{check.level}"),
-        html.Span(
-            [html.Span(f"{CHECK_WORDS[check.level]}: ", className="visually-hidden"), check.title],
-            className="sm-check-title",
+        html.Div(
+            [
+                html.Span(f"{CHECK_WORDS[check.level]}: ", className="visually-hidden"),
+                html.Span(check.title, className="sm-check-title"),
+                html.Span(f" {check.found}", className="sm-check-found") if fine else None,
+            ]
         ),
-        html.Span(check.found, className="sm-check-found") if check.found else None,
-        html.Span(check.mend, className="sm-check-mend") if check.mend and check.level != "ok" else None,
+        html.Span(check.found, className="sm-check-found") if check.found and not fine else None,
+        html.Span(check.mend, className="sm-check-mend") if check.mend and not fine else None,
     ]
     return html.Li(parts, className="sm-check")

@@ -17,8 +17,8 @@ from spatialmeta_app.services.projects import Picture, map_of
 from spatialmeta_app.workspace import Upload
 from spatialmeta_app.workspace.uploads import gib
 
-TITLES = {"st": "Spatial transcriptomics", "sm": "Spatial metabolomics"}
-UNITS = {"st": ("spots", "genes", "total counts"), "sm": ("pixels", "metabolites", "total intensity")}
+TITLES = {"st": "ST · total counts", "sm": "SM · total intensity"}
+UNITS = {"st": ("spots", "genes"), "sm": ("pixels", "metabolites")}
 
 
 def slot_panel(slot: Slot, project: str, sample: str, *more: Children) -> html.Div:
@@ -101,13 +101,14 @@ def key_field() -> html.Div:
 
 def tiles(sections: Mapping[str, Section], image: str | None) -> list[Component]:
     """The three pictures: both sections and the histology."""
-    histology = tile("Histology", Picture(image=image), "", "Optional: add an image on the left.", "")
+    hint = "" if image else "Optional: add an image on the left."
+    histology = tile("Histology", Picture(image=image), "", hint, None)
     return [section_tile(sections["st"]), section_tile(sections["sm"]), histology]
 
 
 def section_tile(section: Section) -> html.Div:
     """A section as it arrives: waiting, being read, or its map."""
-    spots, features, what = UNITS[section.kind]
+    spots, features = UNITS[section.kind]
     title = TITLES[section.kind]
     busy = _busy(section)
     if section.result is None:
@@ -121,7 +122,7 @@ def section_tile(section: Section) -> html.Div:
     size = f"{format_number(summary['n_obs'])} {spots} × {format_number(summary['n_vars'])} {features}"
     has_map = not any(f.title == "Coordinates" and f.level == "blocking" for f in section.findings)
     picture = map_of(section.result) if has_map else Picture()
-    return tile(title, picture, f"{size} · {what}", "" if has_map else "No coordinates to draw.", busy)
+    return tile(title, picture, size, "" if has_map else "No coordinates to draw.", busy)
 
 
 def tile(title: str, picture: Picture, about: str, hint: str, busy: Children) -> html.Div:
@@ -152,7 +153,7 @@ def _busy(section: Section) -> Children:
                 html.Div(style={"width": f"{percent}%"}),
                 className="sm-bar",
                 role="progressbar",
-                **{"aria-label": f"Import of {TITLES[section.kind]}", "aria-valuenow": str(percent)},
+                **{"aria-label": f"Import of the {section.kind.upper()} section", "aria-valuenow": str(percent)},
             ),
         ],
         className="sm-veil sm-busy",

@@ -84,8 +84,10 @@ def ask_name(clicks: list[int], pathname: str) -> tuple[Any, bool]:
     Input(Shell.URL, "pathname"),
     prevent_initial_call=True,
 )
-def close_name(_clicks: list[int], _pathname: str) -> tuple[None, bool]:
-    """Close that line again."""
+def close_name(clicks: list[int], _pathname: str) -> tuple[Any, Any]:
+    """Close that line again, on Cancel or on another page."""
+    if isinstance(ctx.triggered_id, dict) and not any(clicks):  # the button has only just appeared
+        return no_update, no_update
     return None, False
 
 

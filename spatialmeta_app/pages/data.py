@@ -71,7 +71,7 @@ def refresh(_jobs: Any, _uploaded: Any, pathname: str) -> tuple:
         sections.check_panels(found),
         sections.next_step(found, f"/p/{place.project}/{place.sample}/align"),
         _slot_states(place),
-        [{"label": f"obsm['{name}']", "value": name} for name in sm.spatial_keys],
+        [{"label": name, "value": name} for name in sm.spatial_keys],
         sm.spatial_key,
         len(sm.spatial_keys) < 2,
     )

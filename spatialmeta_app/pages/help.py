@@ -65,8 +65,7 @@ def layout(**_query: str) -> html.Div:
             html.H1("Help", className="sm-title"),
             html.Div(
                 [
-                    panel("The way of the work", way),
-                    panel("Keys", _terms([(html.Span(k, className="sm-kbd"), v) for k, v in KEYS])),
+                    html.Div([panel("The way of the work", way), _keys()], className="sm-stack-gap"),
                     panel("Words", _terms(TERMS)),
                     panel("Settings of this server", _settings(), note="from the environment; read at the start"),
                 ],
@@ -75,6 +74,10 @@ def layout(**_query: str) -> html.Div:
         ],
         className="sm-help",
     )
+
+
+def _keys() -> html.Div:
+    return panel("Keys", _terms([(html.Span(k, className="sm-kbd"), v) for k, v in KEYS]))
 
 
 def _terms(rows: Iterable[tuple[Any, str]]) -> html.Dl:

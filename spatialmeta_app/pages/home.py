@@ -119,21 +119,20 @@ def show_demo(data: dict | None) -> Any:
 
 
 @callback(
-    Output(Shell.URL, "pathname", allow_duplicate=True),
     Output(Home.DEMO, "children"),
     Input(Shell.JOBS_ENDED, "data"),
     State(Home.WAITING, "data"),
     State(Home.NAME, "value"),
     prevent_initial_call=True,
 )
-def open_demo(_ended: dict, waiting: bool, typed: str | None) -> tuple[Any, Any]:
+def open_demo(_ended: dict, waiting: bool, typed: str | None) -> Any:
     """The finished demonstration opens for a newcomer who does nothing else; for others its card changes."""
     address = projects.demo_address(backend().workspace)
     if address and waiting and not typed:
-        return address, no_update
+        return dcc.Location(id=Home.OPEN, pathname=address, refresh="callback-nav")
     found = projects.cards(backend().workspace, current_user())
     card = next((c for c in found if c.project.demo), None)
-    return no_update, cards.demo_card(card, projects.demo_job(backend().jobs), address)
+    return cards.demo_card(card, projects.demo_job(backend().jobs), address)
 
 
 @callback(
