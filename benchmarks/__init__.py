@@ -1,0 +1,1 @@
+"""Measurements, each beside a reference in the same run. ``make bench`` runs all; ``python -m benchmarks NAME`` one."""

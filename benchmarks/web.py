@@ -1,0 +1,109 @@
+"""How the web application feels: start, page changes, recolouring, memory, beside the aims of the design.
+
+The recolour is measured at 5,000 and 100,000 spots: the server's part (one GET of a feature) and the bytes sent, beside the
+bytes that the same colours take as JSON numbers, which is what a figure sent whole would carry.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata
+import numpy as np
+import psutil
+from scipy import sparse
+
+from benchmarks.server import Server, running
+from core import keys
+from spatialmeta_app.config import Settings
+from spatialmeta_app.workspace import Workspace
+from spatialmeta_app.workspace.views import write_view
+
+PAGES = ("data", "align", "reassign", "features", "integrate", "explore", "export")
+REPEATS = 15
+
+
+def main() -> None:
+    with running(demo="0") as server:
+        print(f"ready after {server.ready_s:.1f} s (aim: 10 s)")
+        for spots in (5_000, 100_000):
+            _recolour(server, spots)
+        _pages(server)
+        memory = psutil.Process(server.pid).memory_info().rss / 1e6
+        print(f"web process {memory:.0f} MB after that (aim: below 400 MB)")
+
+
+def _recolour(server: Server, spots: int, genes: int = 1000) -> None:
+    project, sample, result = _section(server.data, spots, genes)
+    get = f"{server.url}/api/view/{result}/feature/"
+    order = iter(np.random.default_rng(0).permutation(genes))
+    sent = len(_get(get + "0"))
+    seconds = _median(lambda: _get(get + str(next(order))))
+    as_json = len(json.dumps(np.random.default_rng(0).random(spots).tolist()))
+    print(
+        f"recolour {spots:>7,} spots: {1e3 * seconds:6.1f} ms on the server, {sent / 1e3:7.1f} kB "
+        f"({as_json / sent:.1f} times fewer than as JSON numbers)"
+    )
+    server_sections[spots] = (project, sample)
+
+
+server_sections: dict[int, tuple[str, str]] = {}
+
+
+def _pages(server: Server) -> None:
+    """From the click on a step until its page is drawn, in a real browser with 5,000 spots."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.e2e.browser import launch
+
+    project, sample = server_sections[5_000]
+    with sync_playwright() as playwright, launch(playwright) as browser:
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(f"{server.url}/p/{project}/{sample}/data")
+        page.wait_for_selector("main h1, main .sm-panel")
+        for name in (*PAGES, "data"):
+            start = time.perf_counter()
+            page.click(f"nav a[href$='/{name}']")
+            page.wait_for_url(f"**/{name}*")
+            page.wait_for_selector("main .sm-panel, main .sm-empty")
+            page.wait_for_function("document.title !== 'Updating...'")
+            print(f"page {name:10} {time.perf_counter() - start:5.2f} s (aim: 1 s)")
+
+
+def _section(data: Path, spots: int, genes: int) -> tuple[str, str, str]:
+    rng = np.random.default_rng(0)
+    counts = sparse.random(spots, genes, density=0.2, format="csr", dtype=np.float32, rng=rng)
+    counts.data = np.ceil(counts.data * 20)
+    adata = anndata.AnnData(counts)
+    adata.var[keys.TYPE] = keys.ST
+    side = int(np.ceil(np.sqrt(spots)))
+    adata.obsm[keys.SPATIAL] = np.stack(np.divmod(np.arange(spots), side), axis=1).astype(float) * 100
+    adata.uns[keys.UNS] = {keys.UM_PER_PX: 1.0, keys.UM_PER_PX_SOURCE: "benchmark"}
+    workspace = Workspace(Settings(data=data))
+    project = workspace.create_project("Benchmark", "nobody")
+    sample = workspace.create_sample(project, f"{spots} spots")
+    result = workspace.add_result(sample, "st", writer=lambda folder: write_view(adata, folder / "view"))
+    return project.id, sample.id, result.id
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url) as answer:
+        return answer.read()
+
+
+def _median(call: Callable[[], object]) -> float:
+    def timed() -> float:
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+
+    return statistics.median(timed() for _ in range(REPEATS))
+
+
+if __name__ == "__main__":
+    main()
