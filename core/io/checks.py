@@ -177,59 +177,32 @@ def _names(adata: AnnData, rows: str, columns: str) -> list[Check]:
 
 
 def _coordinates(adata: AnnData, rows: str) -> list[Check]:
+    def finding(level: Level, found: str, mend: str = "") -> list[Check]:
+        return [Check(level, "Coordinates", found, mend)]
+
     if keys.SPATIAL not in adata.obsm:
-        return [
-            Check(
-                "blocking",
-                "Coordinates",
-                f"The {rows} have no coordinates (no obsm['spatial']).",
-                "Give a Space Ranger folder, the spatial folder beside the matrix, or an h5ad with them.",
-            )
-        ]
+        mend = "Give a Space Ranger folder, the spatial folder beside the matrix, or an h5ad with them."
+        return finding("blocking", f"The {rows} have no coordinates (no obsm['spatial']).", mend)
     xy = np.asarray(adata.obsm[keys.SPATIAL])
     if xy.ndim != 2 or xy.shape[1] < 2 or xy.dtype.kind not in "fiu":
-        return [
-            Check(
-                "blocking",
-                "Coordinates",
-                f"obsm['spatial'] has the shape {xy.shape} and type {xy.dtype}.",
-                "It needs two number columns, x and y.",
-            )
-        ]
+        found = f"obsm['spatial'] has the shape {xy.shape} and type {xy.dtype}."
+        return finding("blocking", found, "It needs two number columns, x and y.")
     xy = xy[:, :2].astype(np.float64)
     missing = int(np.count_nonzero(~np.isfinite(xy).all(axis=1)))
     if missing:
-        return [
-            Check(
-                "blocking",
-                "Coordinates",
-                f"{_counted(missing, rows, 'has', 'have')} no coordinates.",
-                f"Remove those {rows} or give their positions.",
-            )
-        ]
+        found = f"{_counted(missing, rows, 'has', 'have')} no coordinates."
+        return finding("blocking", found, f"Remove those {rows} or give their positions.")
     if len(xy) > 1 and np.any(np.ptp(xy, axis=0) == 0):
-        return [
-            Check(
-                "blocking",
-                "Coordinates",
-                f"All {rows} have the same x or the same y.",
-                "Check which columns hold the positions.",
-            )
-        ]
+        found = f"All {rows} have the same x or the same y."
+        return finding("blocking", found, "Check which columns hold the positions.")
     shared = len(xy) - len(np.unique(xy, axis=0))
     if shared:
-        return [
-            Check(
-                "warning",
-                "Coordinates",
-                f"{_counted(shared, rows, 'lies', 'lie')} exactly on another one.",
-                "Two sections in one file? Import them as two samples.",
-            )
-        ]
+        found = f"{_counted(shared, rows, 'lies', 'lie')} exactly on another one."
+        return finding("warning", found, "Two sections in one file? Import them as two samples.")
     if len(xy) == 0:
         return []
     (x0, y0), (x1, y1) = xy.min(axis=0), xy.max(axis=0)
-    return [Check("ok", "Coordinates", f"x {x0:,.6g} to {x1:,.6g}, y {y0:,.6g} to {y1:,.6g}.")]
+    return finding("ok", f"x {x0:,.6g} to {x1:,.6g}, y {y0:,.6g} to {y1:,.6g}.")
 
 
 def _mz(adata: AnnData) -> list[Check]:
