@@ -1,0 +1,26 @@
+"""Registration: outlines, transforms, losses, the fit, and its result.
+
+Importing this package loads neither torch nor anndata, so that the web process may use it.
+"""
+
+from core.registration.align import AlignConfig, align, register_points
+from core.registration.manual import ManualBase, manual_base, manual_transform
+from core.registration.result import Orientation, Quality, RegistrationResult
+from core.registration.transforms import Affine, Composition, Similarity, Transform, transform_from_dict
+
+__all__ = [
+    "Affine",
+    "AlignConfig",
+    "Composition",
+    "ManualBase",
+    "Orientation",
+    "Quality",
+    "RegistrationResult",
+    "Similarity",
+    "Transform",
+    "align",
+    "manual_base",
+    "manual_transform",
+    "register_points",
+    "transform_from_dict",
+]

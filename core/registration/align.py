@@ -1,0 +1,183 @@
+"""Put a metabolomics section into the frame of a transcriptomics section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core import keys, options
+from core.context import Context
+from core.errors import DataError
+from core.options import option
+from core.registration.fit import Fit, all_turns, around, fit
+from core.registration.manual import manual_transform
+from core.registration.outline import alpha_shape, point_distance
+from core.registration.quality import measure
+from core.registration.result import RegistrationResult
+from core.registration.section import Section, make_section
+from core.registration.starts import Descent, Starts, transform_of, values_of
+from core.registration.transforms import Similarity
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class AlignConfig:
+    """Settings of :func:`align`."""
+
+    mode: str = option(
+        "automatic", "Fit the outlines, or take exactly the values below", choices=("automatic", "manual")
+    )
+    orientation: str = option(
+        "search", "Try all turns and mirror images, or start from the ones below", choices=("search", "given")
+    )
+    flip: bool = option(False, "Mirror SM left to right, before it is turned")
+    rotation_deg: float = option(0.0, "Turn of SM, clockwise on the screen", unit="°", minimum=-360.0, maximum=360.0)
+    scale_x: float = option(1.0, "Stretch along SM's x, upon equal areas", minimum=0.01, maximum=100.0)
+    scale_y: float = option(1.0, "Stretch along SM's y, upon equal areas", minimum=0.01, maximum=100.0)
+    shift_x_um: float = option(0.0, "Move right, from SM's centre on ST's centre", unit="µm")
+    shift_y_um: float = option(0.0, "Move down, from SM's centre on ST's centre", unit="µm")
+    transform: str = option("similarity", "Turn, scales and shift; or also a shear", choices=("similarity", "affine"))
+    spatial_key: str = option("spatial", "obsm slot of SM with the coordinates as measured")
+    cut_edges: bool = option(True, "Straight edges along the measured area are cuts, not tissue borders")
+    max_steps: int = option(400, "Most steps of the gradient descent", minimum=1, maximum=10_000)
+    tolerance: float = option(
+        0.002, "Converged when 30 steps gain less than this share of the loss", minimum=0.0, maximum=0.5, advanced=True
+    )
+    step: float = option(
+        0.25, "First step of the descent", unit="spot distances", minimum=0.001, maximum=10.0, advanced=True
+    )
+    spacing: float = option(
+        0.5, "Distance of neighbouring outline points", unit="spot distances", minimum=0.1, maximum=5.0, advanced=True
+    )
+    smoothing: float = option(
+        1.0,
+        "Evens out the grid's steps along the outline",
+        unit="spot distances",
+        minimum=0.0,
+        maximum=10.0,
+        advanced=True,
+    )
+    robust_distance: float = option(
+        2.0,
+        "Outlines further apart than this pull less",
+        unit="spot distances",
+        minimum=0.1,
+        maximum=100.0,
+        advanced=True,
+    )
+
+
+def align(st: AnnData, sm: AnnData, config: AlignConfig | None = None, context: Context | None = None) -> AnnData:
+    """A copy of *sm* whose ``obsm['spatial']`` lies in the frame of *st* (full-resolution image pixels, [x, y]).
+
+    Minimises the two-way distance of the outlines over turn, mirror image, scales and shift (paper, eq. 1-7, without
+    the diffeomorphism). Also writes ``obsm['spatial_raw']``, the coordinates as measured, and
+    ``uns['spatialmeta']['alignment']``, the :class:`RegistrationResult` as a dictionary.
+
+    Raises
+    ------
+    DataError
+        No coordinates, or an outline of fewer than 20 points.
+    ConfigError
+        A setting is out of its range.
+    """
+    config, context = options.check(config or AlignConfig()), context or Context()
+    st_xy, sm_xy = coordinates(st, keys.SPATIAL, "ST"), coordinates(sm, config.spatial_key, "SM")
+    result = register_points(st_xy, sm_xy, _um_per_px(st), config, context)
+    aligned = sm.copy()
+    aligned.obsm[keys.SPATIAL_RAW] = np.asarray(sm.obsm[config.spatial_key]).copy()
+    aligned.obsm[keys.SPATIAL] = result.forward(sm_xy)
+    notes = dict(aligned.uns.get(keys.UNS, {}))
+    notes[keys.ALIGNMENT] = result.to_dict()
+    aligned.uns[keys.UNS] = notes
+    return aligned
+
+
+def register_points(
+    st_xy: np.ndarray, sm_xy: np.ndarray, um_per_px: float, config: AlignConfig, context: Context
+) -> RegistrationResult:
+    """The map of SM points (m, 2) onto ST points (n, 2), which are *um_per_px* µm per unit."""
+    st, sm = sections(st_xy, sm_xy, config)
+    placed = manual_transform(
+        st_xy,
+        sm_xy,
+        flip=config.flip,
+        rotation_deg=config.rotation_deg,
+        scale_x=config.scale_x,
+        scale_y=config.scale_y,
+        shift_px=(config.shift_x_um / um_per_px, config.shift_y_um / um_per_px),
+    )
+    if config.mode == "manual":
+        quality = measure(placed, st_xy, sm_xy, st, sm, um_per_px=um_per_px)
+        return RegistrationResult(placed, um_per_px, quality)
+    found = _fit(placed, st, sm, config, _Watch(context, sm_xy, st, sm, um_per_px, config.robust_distance))
+    transform = transform_of(found.best.flip[0], found.best.values[0], sm, st)
+    context.preview("alignment", xy=transform.forward(sm_xy).astype(np.float32))
+    quality = measure(transform, st_xy, sm_xy, st, sm, um_per_px=um_per_px)
+    context.progress(1.0, "aligned", outline_um=quality.outline_mean_um)
+    return RegistrationResult(transform, um_per_px, quality, found.orientation, found.history, found.stopped)
+
+
+def sections(st_xy: np.ndarray, sm_xy: np.ndarray, config: AlignConfig) -> tuple[Section, Section]:
+    """Both outlines in spot distances, SM at the size at which the areas are equal."""
+    st_shape, sm_shape = alpha_shape(st_xy), alpha_shape(sm_xy)
+    unit = 1 / point_distance(st_xy)
+    same_area = unit * np.sqrt(st_shape.area / sm_shape.area)
+    how = {"spacing": config.spacing, "smoothing": config.smoothing, "cut_edges": config.cut_edges}
+    return make_section(st_shape, unit, **how), make_section(sm_shape, float(same_area), **how)
+
+
+def coordinates(adata: AnnData, key: str, what: str) -> np.ndarray:
+    """``obsm[key]`` as finite float64 (n, 2). Raises DataError where it is missing or has gaps."""
+    if key not in adata.obsm:
+        there = ", ".join(adata.obsm) or "none"
+        raise DataError(f"{what} coordinates in obsm['{key}']", found=there, mend="Name the slot that has them.")
+    xy = np.asarray(adata.obsm[key], dtype=np.float64)
+    if xy.ndim != 2 or xy.shape[1] < 2 or not np.isfinite(xy[:, :2]).all():
+        raise DataError(f"finite {what} coordinates [x, y] in obsm['{key}']", found=f"shape {xy.shape} or gaps")
+    return xy[:, :2]
+
+
+def _um_per_px(st: AnnData) -> float:
+    from core.spatial.scale import um_per_px
+
+    known = st.uns.get(keys.UNS, {}).get(keys.UM_PER_PX)
+    return float(known) if known is not None else um_per_px(st)[0]
+
+
+def _fit(placed: Similarity, st: Section, sm: Section, config: AlignConfig, watch: _Watch) -> Fit:
+    given = config.orientation == "given"
+    starts = around(config.flip, values_of(placed, sm, st)) if given else all_turns()
+    shear = config.transform == "affine"
+    how = Descent(
+        steps=config.max_steps,
+        step=config.step,
+        tolerance=config.tolerance,
+        scale=config.robust_distance,
+        free=np.array([True, True, True, shear, True, True]),
+    )
+    return fit(sm, st, starts, how, given=given, watch=watch)
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Shows the best so far to whoever runs the step."""
+
+    context: Context
+    sm_xy: np.ndarray
+    st: Section
+    sm: Section
+    um_per_px: float
+    scale: float
+
+    def __call__(self, fraction: float, message: str, best: Starts) -> bool:
+        transform = transform_of(best.flip[0], best.values[0], self.sm, self.st)
+        self.context.preview("alignment", xy=transform.forward(self.sm_xy).astype(np.float32))
+        # The distance whose loss is the mean loss, see losses.robust.
+        distance = self.scale * np.sqrt((1 + best.loss[0] / self.scale**2) ** 2 - 1)
+        self.context.progress(fraction, message, outline_um=float(distance / self.st.unit * self.um_per_px))
+        return self.context.cancelled()

@@ -1,0 +1,131 @@
+"""From two outlines to the best map: starts over all turns, halved again and again, then one precise descent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from core.registration.result import Orientation
+from core.registration.section import Section
+from core.registration.starts import Descent, Starts
+
+COARSE_STEP_DEG = 15.0
+DIFFERENT_DEG = 25.0  # orientations further apart than this are rivals
+AMBIGUOUS = 0.25  # a confidence below this asks the person to look
+SCALES = (0.9, 1.0, 1.15)
+#: outline points, steps and survivors of the rounds of the search
+ROUNDS = ((100, 40, 12), (200, 60, 4))
+
+Watch = Callable[[float, str, Starts], bool]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The best parameters, (1,) start, and how they were found."""
+
+    best: Starts
+    orientation: Orientation
+    history: np.ndarray
+    stopped: str
+
+
+def all_turns() -> Starts:
+    """Every COARSE_STEP_DEG, with and without mirror image, centred, equal areas."""
+    angle = np.deg2rad(np.arange(0, 360, COARSE_STEP_DEG))
+    values = np.zeros((2 * len(angle), 6))
+    values[:, 0] = np.tile(angle, 2)
+    return Starts(np.repeat([False, True], len(angle)), values, np.full(2 * len(angle), np.inf))
+
+
+def around(flip: bool, placed: np.ndarray) -> Starts:
+    """Where the person put it (6,), and with the centres on each other in several sizes."""
+    values = np.vstack([placed] + [[placed[0], np.log(s), np.log(s), 0, 0, 0] for s in SCALES])
+    return Starts(np.full(len(values), flip), values, np.full(len(values), np.inf))
+
+
+def search(sm: Section, st: Section, starts: Starts, how: Descent, watch: Watch) -> tuple[Starts, bool]:
+    """Halve *starts* round by round; the survivors by loss, and whether it was cancelled."""
+    from core.registration.optimise import descend
+
+    for number, (points, steps, survivors) in enumerate(ROUNDS):
+        begun, share = 0.4 * number / len(ROUNDS), 0.4 / len(ROUNDS)
+        stopped = _Stopped(watch, begun, share, steps, "looking for the orientation")
+        coarse = replace(how, steps=steps, step=2 * how.step, free=np.array([1, 1, 1, 0, 1, 1], dtype=bool))
+        starts, _ = descend(sm.thinned(points), st.thinned(points), starts, coarse, watch=stopped)
+        starts = starts.take(_best_distinct(starts, survivors))
+        if stopped.cancelled:
+            return starts, True
+    return starts, False
+
+
+def fit(sm: Section, st: Section, starts: Starts, how: Descent, *, given: bool, watch: Watch) -> Fit:
+    """The best map of the SM outline onto the ST outline.
+
+    Parameters
+    ----------
+    given
+        All starts have the orientation that the person gave; else *starts* go through the search.
+    watch
+        ``watch(fraction, message, best)`` is called after every step; a true answer stops and keeps the best.
+    """
+    from core.registration.optimise import descend
+
+    cancelled = False
+    if not given:
+        starts, cancelled = search(sm, st, starts, how, watch)
+    history = np.zeros(0)
+    if not cancelled:
+        stopped = _Stopped(watch, 0.4, 0.55, how.steps, "fitting the outlines")
+        starts, history = descend(sm, st, starts, how, watch=stopped)
+        cancelled = stopped.cancelled
+    order = np.argsort(starts.loss)
+    starts = starts.take(order)
+    reason = "cancelled" if cancelled else "steps" if len(history) == how.steps else "converged"
+    return Fit(starts.take([0]), Orientation() if given else _judge(starts), history, reason)
+
+
+def _judge(starts: Starts) -> Orientation:
+    """Compare the best of *starts*, which are sorted, with the best of clearly different orientation."""
+    rivals = [i for i in range(1, len(starts.loss)) if _differ(starts, 0, i)]
+    if not rivals:
+        return Orientation(source="search")
+    rival = rivals[0]
+    confidence = float(np.clip(1 - starts.loss[0] / max(starts.loss[rival], 1e-12), 0, 1))
+    turn = float(np.rad2deg(starts.values[rival, 0]) % 360)
+    return Orientation("search", confidence, turn, bool(starts.flip[rival]), confidence < AMBIGUOUS)
+
+
+def _best_distinct(starts: Starts, n: int) -> list[int]:
+    """The *n* best that differ in orientation; the near copies among them are left out."""
+    kept: list[int] = []
+    for index in np.argsort(starts.loss):
+        if all(_differ(starts, index, other, limit=DIFFERENT_DEG / 2) for other in kept):
+            kept.append(int(index))
+        if len(kept) == n:
+            break
+    return kept
+
+
+def _differ(starts: Starts, a: int, b: int, *, limit: float = DIFFERENT_DEG) -> bool:
+    turn = np.rad2deg(starts.values[a, 0] - starts.values[b, 0])
+    return bool(starts.flip[a] != starts.flip[b] or abs((turn + 180) % 360 - 180) > limit)
+
+
+class _Stopped:
+    """Hands the best start on to *watch*, ten times a second at most, and remembers a request to stop."""
+
+    def __init__(self, watch: Watch, begun: float, share: float, steps: int, message: str) -> None:
+        self.watch, self.begun, self.share, self.steps, self.message = watch, begun, share, steps, message
+        self.cancelled, self.last = False, 0.0
+
+    def __call__(self, number: int, starts: Starts) -> bool:
+        now = time.monotonic()
+        if now - self.last < 0.1:
+            return False
+        self.last = now
+        best = starts.take([int(starts.loss.argmin())])
+        self.cancelled = self.watch(self.begun + self.share * (number + 1) / self.steps, self.message, best)
+        return self.cancelled

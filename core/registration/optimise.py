@@ -1,0 +1,123 @@
+"""Gradient descent on the outline loss, many starts at once. The only module here that needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from core.errors import NotConvergedError
+from core.registration.losses import Target, point_loss
+from core.registration.section import Section
+from core.registration.starts import Descent, Starts
+
+PLATEAU = 15  # steps without progress after which the step size is halved
+STEADY = 2 * PLATEAU  # steps over which the loss must have stayed about the same
+
+
+def as_target(section: Section) -> Target:
+    """*section* as tensors."""
+    parts = (section.xy, section.weight, section.frame.normals, section.frame.offsets)
+    return Target(*(torch.as_tensor(part, dtype=torch.float32) for part in parts))
+
+
+def linear_parts(flip: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The matrices of *values* (b, 6) with *flip* (b,), as (b, 2, 2)."""
+    cos, sin = torch.cos(values[:, 0]), torch.sin(values[:, 0])
+    sx, sy, shear = torch.exp(values[:, 1]), torch.exp(values[:, 2]), values[:, 3]
+    mirror = torch.where(flip, -1.0, 1.0)
+    first = torch.stack([cos * sx * mirror, sin * sx * mirror], dim=1)
+    second = torch.stack([cos * sx * shear - sin * sy, sin * sx * shear + cos * sy], dim=1)
+    return torch.stack([first, second], dim=2)
+
+
+def descend(
+    sm: Section,
+    st: Section,
+    starts: Starts,
+    how: Descent,
+    *,
+    watch: Callable[[int, Starts], bool] | None = None,
+) -> tuple[Starts, np.ndarray]:
+    """Improve all *starts* at once with Adam, the step size of each halved where it waits.
+
+    Parameters
+    ----------
+    watch
+        Called after every step with its number and the best so far; a true answer stops.
+
+    Returns
+    -------
+    The best of each start, and the best loss after every step, (n_steps,).
+
+    Raises
+    ------
+    NotConvergedError
+        The loss left the finite numbers.
+    """
+    source, target = as_target(sm), as_target(st)
+    flip = torch.as_tensor(starts.flip)
+    # All parameters in spot distances at the rim, so that one step size fits them all.
+    unit = torch.tensor([1 / sm.radius] * 4 + [1.0, 1.0])
+    free = torch.as_tensor(how.free, dtype=torch.float32)
+    x = (torch.as_tensor(starts.values, dtype=torch.float32) / unit).requires_grad_()
+    adam = _Adam(x, how.step)
+    best_x, best = x.detach().clone(), torch.full((len(flip),), torch.inf)
+    history: list[float] = []
+    for number in range(how.steps):
+        loss = _loss(x * unit, flip, source, target, how.scale)
+        (gradient,) = torch.autograd.grad(loss.sum(), x)
+        if not torch.isfinite(loss).all():
+            raise NotConvergedError("a finite distance between the outlines", found="NaN or infinity")
+        with torch.no_grad():
+            better = loss < best
+            best_x[better], best = x.detach()[better], torch.minimum(best, loss.detach())
+            adam.update(x, gradient * free, loss.detach())
+        history.append(float(best.min()))
+        if watch is not None and watch(number, _starts(starts.flip, best_x * unit, best)):
+            break
+        if adam.converged(history, how.tolerance):
+            break
+    return _starts(starts.flip, best_x * unit, best), np.array(history)
+
+
+class _Adam:
+    """Adam with a step size for each of b problems, halved where the loss has not fallen for PLATEAU steps."""
+
+    def __init__(self, x: torch.Tensor, step: float) -> None:
+        self.mean, self.square = torch.zeros_like(x), torch.zeros_like(x)
+        self.step, self.first_step = torch.full((len(x), 1), step), step
+        self.lowest, self.waited, self.number = torch.full((len(x),), torch.inf), torch.zeros(len(x)), 0
+
+    def update(self, x: torch.Tensor, gradient: torch.Tensor, loss: torch.Tensor) -> None:
+        improved = loss < self.lowest * (1 - 1e-3)
+        self.lowest = torch.where(improved, loss, self.lowest)
+        self.waited = torch.where(improved, 0.0, self.waited + 1)
+        tired = self.waited >= PLATEAU
+        self.step[tired] /= 2
+        self.waited[tired] = 0
+        self.number += 1
+        self.mean = 0.9 * self.mean + 0.1 * gradient
+        self.square = 0.99 * self.square + 0.01 * gradient**2
+        mean = self.mean / (1 - 0.9**self.number)
+        square = self.square / (1 - 0.99**self.number)
+        x -= self.step * mean / (square.sqrt() + 1e-8)
+
+    def converged(self, history: list[float], tolerance: float) -> bool:
+        """Small steps, and little gained by the last ones."""
+        if len(history) <= STEADY or float(self.step.max()) > self.first_step / 8:
+            return False
+        return history[-STEADY - 1] - history[-1] <= tolerance * history[-STEADY - 1]
+
+
+def _loss(values: torch.Tensor, flip: torch.Tensor, sm: Target, st: Target, scale: float) -> torch.Tensor:
+    matrix, move = linear_parts(flip, values), values[:, 4:].unsqueeze(1)
+    moved = sm.xy @ matrix.transpose(1, 2) + move
+    with torch.no_grad():
+        back = (st.xy - move) @ torch.linalg.inv(matrix).transpose(1, 2)
+    return point_loss(moved, back, sm, st, scale=scale)
+
+
+def _starts(flip: np.ndarray, values: torch.Tensor, loss: torch.Tensor) -> Starts:
+    return Starts(flip, values.detach().numpy().astype(np.float64), loss.detach().numpy().astype(np.float64))

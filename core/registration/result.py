@@ -1,0 +1,135 @@
+"""What an alignment found, applicable to any point, and how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from core.registration.transforms import Transform, transform_from_dict
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well the sections lie on each other.
+
+    Attributes
+    ----------
+    outline_mean_um, outline_p95_um
+        Distance of the outlines, both ways, where both were measured: mean and 95th percentile.
+    dice
+        Overlap of the tissue masks where both were measured: 2 |A and B| / (|A| + |B|).
+    smallest_jacobian
+        Of the map's determinant over the SM points relative to its median: below 0 the map folds.
+    """
+
+    outline_mean_um: float
+    outline_p95_um: float
+    dice: float
+    smallest_jacobian: float
+
+    @property
+    def folds(self) -> bool:
+        return self.smallest_jacobian <= 0
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How the turn and the mirror image were found.
+
+    Attributes
+    ----------
+    source
+        'given' by the person, or found by 'search'.
+    confidence
+        1 - loss of the best / loss of the runner-up, in [0, 1]; 1 where it was given.
+    runner_up_rotation_deg, runner_up_flip
+        The best of the clearly different ones; NaN and False where it was given.
+    ambiguous
+        The runner-up is nearly as good: look at both.
+    """
+
+    source: str = "given"
+    confidence: float = 1.0
+    runner_up_rotation_deg: float = float("nan")
+    runner_up_flip: bool = False
+    ambiguous: bool = False
+
+
+@dataclass(frozen=True)
+class RegistrationResult:
+    """A map from the SM frame (as measured) into the ST frame (full-resolution image pixels).
+
+    Attributes
+    ----------
+    transform
+        The map.
+    um_per_px
+        µm per unit of the ST frame.
+    quality, orientation
+        How good it is, and how its orientation was found.
+    history
+        The loss after every step of the last descent, (n,), in squared spot distances; empty where nothing was fitted.
+    stopped
+        Why the fit ended: 'manual', 'converged', 'steps' or 'cancelled'.
+    """
+
+    transform: Transform
+    um_per_px: float
+    quality: Quality
+    orientation: Orientation = field(default_factory=Orientation)
+    history: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    stopped: str = "manual"
+
+    def forward(self, xy: np.ndarray) -> np.ndarray:
+        """SM points *xy* (n, 2) as measured, in the ST frame, (n, 2)."""
+        return self.transform.forward(xy)
+
+    def inverse(self, xy: np.ndarray) -> np.ndarray:
+        """ST points *xy* (n, 2) in the frame in which SM was measured, (n, 2)."""
+        return self.transform.inverse(xy)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, texts, lists and dictionaries: goes into JSON and, as it is, into ``uns`` of an h5ad."""
+        return {
+            "transform": self.transform.to_dict(),
+            "um_per_px": float(self.um_per_px),
+            "quality": _plain(self.quality),
+            "orientation": _plain(self.orientation),
+            "history": [float(v) for v in self.history],
+            "stopped": self.stopped,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RegistrationResult:
+        """The result that :meth:`to_dict` wrote. Raises DataError for a transform that is not known."""
+        orientation = values["orientation"]
+        return cls(
+            transform=transform_from_dict(values["transform"]),
+            um_per_px=float(values["um_per_px"]),
+            quality=Quality(**{name: float(value) for name, value in values["quality"].items()}),
+            orientation=Orientation(
+                source=str(orientation["source"]),
+                confidence=float(orientation["confidence"]),
+                runner_up_rotation_deg=_number(orientation["runner_up_rotation_deg"]),
+                runner_up_flip=bool(orientation["runner_up_flip"]),
+                ambiguous=bool(orientation["ambiguous"]),
+            ),
+            history=np.asarray(values["history"], dtype=np.float64),
+            stopped=str(values["stopped"]),
+        )
+
+
+def _plain(values: Quality | Orientation) -> dict[str, Any]:
+    """Fields as Python values; what is not a number as text, because JSON has no NaN."""
+    plain = {}
+    for name, value in vars(values).items():
+        number = isinstance(value, float | np.floating)
+        plain[name] = ("nan" if np.isnan(value) else float(value)) if number else value
+    return plain
+
+
+def _number(value: Any) -> float:
+    return float(value)
