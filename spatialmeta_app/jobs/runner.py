@@ -154,8 +154,7 @@ class Runner:
         for folder in (self.settings.data / "jobs").glob("*"):
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
-        for folder in (self.settings.data / "projects").glob("*/samples/*/results/.new-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        Workspace(self.settings).sweep()
 
 
 class _Reporter:

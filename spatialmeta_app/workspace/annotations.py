@@ -173,6 +173,8 @@ def _check_feature(feature: Any) -> str:
         raise DataError(f"a name for every {kind}", found=repr(name))
     if not isinstance(geometry, dict) or geometry.get("type") != GEOMETRIES[kind]:
         raise DataError(f"a {GEOMETRIES[kind]} for the {kind} '{name}'", found=repr(geometry)[:80])
+    if kind == "trajectory" and not _is_positive(properties.get("width_um")):
+        raise DataError(f"a corridor width above zero for '{name}'", found=repr(properties.get("width_um"))[:80])
     rings = geometry.get("coordinates")
     rings = rings if kind == "region" else [rings]
     least = 4 if kind == "region" else 2
@@ -186,8 +188,12 @@ def _is_line(points: Any, least: int) -> bool:
 
 
 def _is_point(point: Any) -> bool:
-    return (
-        isinstance(point, list)
-        and len(point) == 2
-        and all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in point)
-    )
+    return isinstance(point, list) and len(point) == 2 and all(_is_number(v) for v in point)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0

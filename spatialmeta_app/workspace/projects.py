@@ -23,6 +23,7 @@ from spatialmeta_app.workspace.records import (
     Project,
     Result,
     Sample,
+    Upload,
     from_row,
     key,
     new_id,
@@ -31,6 +32,7 @@ from spatialmeta_app.workspace.records import (
 from spatialmeta_app.workspace.uploads import Uploads
 
 LONGEST_NAME = 120
+SWEEP_AFTER_S = 24 * 3600.0
 
 
 class Workspace:
@@ -302,9 +304,28 @@ class Workspace:
             raise NotFoundError("a file of this result", found=repr(name), mend="Reload the page.")
         return path
 
+    def import_file(
+        self, project: str | Project, path: str | Path, *, sample: str | None = None, slot: str = "st", user: str = ""
+    ) -> Upload:
+        """Copy a file or folder of the server into the project; see :meth:`Uploads.import_file`."""
+        return self.uploads.import_file(key(project), path, sample=sample, slot=slot, user=user)
+
     def bytes_used(self, project: str | Project) -> int:
         """What the files of a project take, half uploads counted at their full size."""
         return self.uploads.bytes_used(key(project))
+
+    def sweep(self) -> None:
+        """Remove what killed processes left: half-written results, folders of projects that were deleted meanwhile.
+
+        Only while no job runs, as at the start of the runner.
+        """
+        projects = self.settings.data / "projects"
+        for folder in projects.glob("*/samples/*/results/.new-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        known = {row["id"] for row in self.database.rows("SELECT id FROM projects")}
+        for folder in projects.glob("*"):  # a copy that is being made is not known yet, but young
+            if folder.name not in known and time.time() - folder.stat().st_mtime > SWEEP_AFTER_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _project_path(self, project: str) -> Path:
         return self.settings.data / "projects" / project

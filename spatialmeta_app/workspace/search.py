@@ -14,7 +14,7 @@ SHOWN = ("name", keys.TYPE, keys.SYMBOL, keys.MZ, keys.ANNOTATION)
 
 def lowered(features: dict[str, np.ndarray]) -> list[list[str]]:
     """The texts that are searched, in small letters; made once per result."""
-    return [np.char.lower(features[column]).tolist() for column in TEXTS if column in features]
+    return [[text.lower() for text in features[column].tolist()] for column in TEXTS if column in features]
 
 
 def search(
@@ -50,10 +50,12 @@ def _text_ranks(texts: list[list[str]], text: str, n: int) -> np.ndarray:
     if text == "":
         return ranks
     for column in texts:
-        for i, value in enumerate(column):
-            if text in value:
-                rank = 0.0 if len(value) == len(text) else 2.0 if value.startswith(text) else 3.0
-                ranks[i] = min(ranks[i], rank + len(value) * 1e-3)
+        found = np.flatnonzero([text in value for value in column])
+        values = [column[i] for i in found]
+        lengths = np.array([len(value) for value in values], dtype=np.float64)
+        begins = np.array([value.startswith(text) for value in values], dtype=bool)
+        rank = np.where(lengths == len(text), 0.0, np.where(begins, 2.0, 3.0)) + lengths * 1e-3
+        ranks[found] = np.minimum(ranks[found], rank)
     return ranks
 
 

@@ -35,6 +35,7 @@ def write(adata: AnnData, directory: Path) -> None:
         "columns": _write_features(adata, layers.get(keys.COUNTS, adata.X), directory / "features.npz"),
         "image": _place(adata),
     }
+    np.save(directory / "names.npy", adata.obs_names.to_numpy(dtype=str))
     for name, values in layers.items():
         _write_layer(values, directory / "layers" / name)
     meta |= _scale(adata) | {"spatialmeta": _notes(adata)}

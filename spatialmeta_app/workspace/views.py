@@ -6,6 +6,7 @@ what is asked: one feature is one slice.
 On disk::
 
     meta.json                          sizes, units, names; see View.meta
+    names.npy                          names of the spots
     obsm/<name>.npy                    float32 (n_obs, k), row by row
     obs/<number>.npy                   float32, or uint16 codes (65535: missing)
     layers/<name>/dense.npy            float32 (n_vars, n_obs): one feature is one row
@@ -80,6 +81,11 @@ class View:
             return json.loads((self.directory / "meta.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise NotFoundError("the view of a result", found="none", mend="Run the step again.") from None
+
+    @property
+    def names(self) -> np.ndarray:
+        """Names of the spots, text (n_obs,), memory-mapped."""
+        return self._load("names.npy")
 
     def obsm(self, name: str) -> np.ndarray:
         """Coordinates or an embedding, float32 (n_obs, k), memory-mapped."""

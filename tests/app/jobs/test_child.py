@@ -23,6 +23,7 @@ from spatialmeta_app.jobs import work
 from spatialmeta_app.jobs.child import ChildContext
 from spatialmeta_app.jobs.runner import Runner
 from spatialmeta_app.jobs.supervise import supervise
+from spatialmeta_app.workspace import CHAIN
 from tests.app.jobs.conftest import gone, wait_for
 
 
@@ -125,15 +126,52 @@ def test_settings_that_are_none_are_refused(workspace, sample, do):
     assert "no_such_setting" in outcome.error
 
 
-def test_reassign_runs_on_the_chosen_results(workspace, sample, do, pair):
-    for step, adata in (("st", pair.st), ("sm", pair.sm), ("align", _aligned(pair))):
-        workspace.add_result(sample, step, writer=_writer(adata), config={}, inputs={})
+def test_reassign_runs_on_the_chosen_results(workspace, aligned, do):
+    sample = aligned
     outcome, _ = do("reassign", k=4)
     assert outcome.state == "done", outcome
     result = workspace.result(outcome.result)
     assert result.inputs == {"st": workspace.chosen(sample, "st").id, "sm": workspace.chosen(sample, "align").id}
     assert result.config["k"] == 4
     assert set(result.summary["features"]) == {"ST", "SM"}
+
+
+@pytest.fixture
+def aligned(workspace, sample, pair):
+    """The sample has a pair that lies where it truly lies."""
+    for step, adata in (("st", pair.st), ("sm", pair.sm), ("align", _aligned(pair))):
+        workspace.add_result(sample, step, writer=_writer(adata), config={}, inputs=_inputs(workspace, sample, step))
+    return sample
+
+
+def test_an_export_has_the_newest_joint_result_and_the_annotations(workspace, annotations, aligned, do, store):
+    sample = aligned
+    outcome, _ = do("export")
+    assert outcome.state == "failed"
+    assert "joint result" in outcome.error
+    do("reassign")
+    joint = anndata.read_h5ad(workspace.path(workspace.joint(sample), "data.h5ad"))
+    x = joint.obsm["spatial"][:, 0].mean()
+    ring = [[0, 0], [x, 0], [x, 1e6], [0, 1e6], [0, 0]]
+    region = {"id": "a", "properties": {"kind": "region", "name": "left", "color": "#000000"}}
+    region |= {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    annotations.commit(sample, {"type": "FeatureCollection", "features": [region]}, base=0, user="ada")
+
+    outcome, _ = do("export", parts=["annotations"])
+    assert outcome.state == "done", outcome
+    assert outcome.result == "section 1.h5ad"
+    job = next(job for job in store.jobs() if job.result == outcome.result)
+    exported = anndata.read_h5ad(store.download(job))
+    expected = np.where(joint.obsm["spatial"][:, 0] < x, "left", None)
+    found = exported.obs["roi_regions"].astype(object).where(exported.obs["roi_regions"].notna(), None)
+    assert found.tolist() == expected.tolist()
+    assert (exported.layers["counts"] != joint.layers["counts"]).nnz == 0
+    assert "normalized" not in exported.layers
+    assert do("export", parts=["everything"])[0].state == "failed"
+
+
+def _inputs(workspace, sample, step):
+    return {name: workspace.chosen(sample, source).id for name, source in CHAIN[step].items()}
 
 
 def _aligned(pair):

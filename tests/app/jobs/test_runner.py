@@ -167,10 +167,14 @@ def test_a_spare_does_the_job(store, submit, run):
 def test_what_a_killed_process_left_is_swept(settings, workspace, sample, run):
     half = settings.data / "projects" / sample.project / "samples" / sample.id / "results" / ".new-x"
     scratch = settings.data / "jobs" / "gone"
-    for folder in (half, scratch):
+    deleted, copied = settings.data / "projects" / "deleted", settings.data / "projects" / "copied"
+    for folder in (half, scratch, deleted, copied):
         folder.mkdir(parents=True)
+    os.utime(deleted, (time.time() - 1e6,) * 2)
     run()
-    wait_for(lambda: not half.exists() and not scratch.exists())
+    wait_for(lambda: not half.exists() and not scratch.exists() and not deleted.exists())
+    assert copied.exists()  # young: a copy that is being made
+    assert half.parent.exists()
 
 
 class Broken:

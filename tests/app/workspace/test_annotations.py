@@ -107,6 +107,16 @@ def test_undo_and_redo_follow_a_plain_stack(workspace, actions):
         assert (names(head), head.can_undo, head.can_redo) == (current, bool(done), bool(undone))
 
 
+def trajectory(**properties) -> dict:
+    line = {"type": "LineString", "coordinates": [[0, 0], [5, 5]]}
+    return {"id": "t", "properties": {"kind": "trajectory", "name": "t"} | properties, "geometry": line}
+
+
+def test_a_trajectory_has_a_width(annotations, sample):
+    document = {"type": "FeatureCollection", "features": [trajectory(width_um=12.5)]}
+    assert annotations.commit(sample, document, base=0, user="ada").document == document
+
+
 def _broken(change) -> dict:
     broken = copy.deepcopy(document("a"))
     change(broken)
@@ -127,6 +137,9 @@ def _broken(change) -> dict:
         lambda d: d["features"][0]["geometry"].update(coordinates=[[[0, 0], [1, float("nan")], [1, 1], [0, 0]]]),
         lambda d: d["features"][0]["geometry"].update(coordinates=[[["0", 0], [1, 0], [1, 1], [0, 0]]]),
         lambda d: d["features"][0]["properties"].update(extra=float("inf")),
+        lambda d: d["features"][0].update(trajectory()),
+        lambda d: d["features"][0].update(trajectory(width_um=0)),
+        lambda d: d["features"][0].update(trajectory(width_um=True)),
     ],
 )
 def test_documents_that_are_none_are_refused(annotations, sample, change):

@@ -149,7 +149,12 @@ def test_a_copy_shares_bytes_has_its_own_ids_and_outlives_the_original(workspace
     st, sm = add(workspace, sample, "st"), add(workspace, sample, "sm")
     add(workspace, sample, "align", st=st.id, sm=sm.id)
     line = {"type": "LineString", "coordinates": [[0, 0], [1, 1]]}
-    feature = {"type": "Feature", "id": "a", "properties": {"kind": "trajectory", "name": "t"}, "geometry": line}
+    feature = {
+        "type": "Feature",
+        "id": "a",
+        "properties": {"kind": "trajectory", "name": "t", "width_um": 5},
+        "geometry": line,
+    }
     annotations.commit(sample, {"type": "FeatureCollection", "features": [feature]}, base=0, user="ada")
 
     copy = workspace.copy_project(project, "bob")

@@ -93,6 +93,7 @@ def test_x_are_the_counts_where_there_is_no_such_layer(adata, tmp_path):
 def test_coordinates(view, adata):
     np.testing.assert_array_equal(view.obsm(keys.SPATIAL), adata.obsm[keys.SPATIAL].astype(np.float32))
     assert view.meta["obsm"] == {keys.SPATIAL: 2}
+    assert view.names.tolist() == adata.obs_names.tolist()
 
 
 def test_categories_have_codes_and_colours(view, adata):
