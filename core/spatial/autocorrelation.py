@@ -15,8 +15,8 @@ from scipy.special import ndtr
 from core.errors import DataError
 from core.fdr import benjamini_hochberg
 
-#: dense working set of one block of columns, in numbers (float64): stays in the cache of one core
-BLOCK_NUMBERS = 1 << 18
+#: numbers (float64) of a block of columns that is made dense
+BLOCK_NUMBERS = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,10 @@ def morans_i(
     """
     X, W = _check(X, W)
     n, s0, s1, s2 = _moments(W)
-    score = np.empty(X.shape[1])
-    for columns, z in _centred_blocks(X):
-        numerator = np.einsum("ij,ij->j", z, W @ z)
-        score[columns] = n / s0 * _ratio(numerator, np.einsum("ij,ij->j", z, z))
-        if on_block:
-            on_block(columns.stop / X.shape[1])
+    sums = _column_sums(X, W, on_block)
+    mean = sums.x / n
+    numerator = sums.xwx - mean * sums.x_ends + mean**2 * s0
+    score = n / s0 * _ratio(numerator, sums.x2 - n * mean**2, sums.x2)
     expected = -1.0 / (n - 1)
     variance = (n * n * s1 - n * s2 + 3 * s0**2) / ((n - 1) * (n + 1) * s0**2) - expected**2
     return _tested(score, expected, variance)
@@ -73,15 +71,9 @@ def gearys_c(
     """
     X, W = _check(X, W)
     n, s0, s1, s2 = _moments(W)
-    ends = np.asarray(W.sum(axis=1)).ravel() + np.asarray(W.sum(axis=0)).ravel()
-    score = np.empty(X.shape[1])
-    for columns, z in _centred_blocks(X):
-        squares = z * z
-        # sum w (zi - zj)^2 = sum_i z_i^2 (row sum + column sum) - 2 z'Wz; centring changes no difference
-        total = ends @ squares - 2 * np.einsum("ij,ij->j", z, W @ z)
-        score[columns] = (n - 1) / (2 * s0) * _ratio(total, squares.sum(axis=0))
-        if on_block:
-            on_block(columns.stop / X.shape[1])
+    sums = _column_sums(X, W, on_block)
+    # sum w (x_i - x_j)^2 = sum_i x_i^2 (row sum + column sum) - 2 x'Wx
+    score = (n - 1) / (2 * s0) * _ratio(sums.x2_ends - 2 * sums.xwx, sums.x2 - sums.x**2 / n, sums.x2)
     variance = ((2 * s1 + s2) * (n - 1) - 4 * s0**2) / (2 * (n + 1) * s0**2)
     return _tested(score, 1.0, variance)
 
@@ -97,21 +89,48 @@ def _check(
     return (X.tocsc() if sparse.issparse(X) else np.asarray(X)), W
 
 
-def _centred_blocks(X: np.ndarray | sparse.csc_matrix):
-    """Yield (slice, dense float64 block of shape (n, width), each column minus its mean)."""
-    width = max(1, min(X.shape[1], BLOCK_NUMBERS // X.shape[0]))
-    for start in range(0, X.shape[1], width):
-        columns = slice(start, min(start + width, X.shape[1]))
-        block = X[:, columns]
-        z = np.ascontiguousarray(block.toarray() if sparse.issparse(block) else block, dtype=np.float64)
-        constant = z.max(axis=0) == z.min(axis=0)
-        z = z - z.mean(axis=0)
-        z[:, constant] = 0.0  # not the rounding of the mean
-        yield columns, z
+@dataclass
+class _Sums:
+    """Sums over the spots, each of shape (n_features,), for e = row sums + column sums of the weights."""
+
+    x: np.ndarray  # sum_i x_i
+    x2: np.ndarray  # sum_i x_i^2
+    x_ends: np.ndarray  # sum_i x_i e_i
+    x2_ends: np.ndarray  # sum_i x_i^2 e_i
+    xwx: np.ndarray  # x'Wx
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
+def _column_sums(
+    X: np.ndarray | sparse.csc_matrix, W: sparse.csr_matrix, on_block: Callable[[float], None] | None
+) -> _Sums:
+    """All sums in one pass over blocks of columns; the mean is not subtracted, so zeros cost nothing but in x'Wx."""
+    ends = np.column_stack([np.ones(W.shape[0]), W.sum(axis=1) + W.sum(axis=0).T])
+    # x'Wx = x'Ux for the upper triangle U of W + W': half the products where W is nearly symmetric
+    upper = (sparse.triu(W + W.T, 1) + sparse.diags(W.diagonal())).tocsr()
+    n_features = X.shape[1]
+    sums = _Sums(*(np.empty(n_features) for _ in range(5)))
+    width = max(1, min(n_features, BLOCK_NUMBERS // X.shape[0]))
+    for start in range(0, n_features, width):
+        columns = slice(start, min(start + width, n_features))
+        block = X[:, columns].astype(np.float64)
+        if sparse.issparse(block):
+            squares = sparse.csc_matrix((block.data**2, block.indices, block.indptr), shape=block.shape, copy=False)
+            dense = np.ascontiguousarray(block.toarray(order="F"))
+        else:
+            block = dense = np.ascontiguousarray(block - block[0])  # neither statistic knows of a shift, digits do
+            squares = dense**2
+        (sums.x[columns], sums.x_ends[columns]) = (block.T @ ends).T
+        (sums.x2[columns], sums.x2_ends[columns]) = (squares.T @ ends).T
+        sums.xwx[columns] = np.einsum("ij,ij->j", dense, upper @ dense)
+        if on_block:
+            on_block(columns.stop / n_features)
+    return sums
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """NaN where the variance is nothing but the rounding of *scale*: a spread below a millionth of the mean."""
+    varies = denominator > 1e-12 * scale
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=varies)
 
 
 def _moments(W: sparse.csr_matrix) -> tuple[int, float, float, float]:
