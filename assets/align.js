@@ -22,10 +22,35 @@
       s[name] = stage.appendChild(canvas);
     }
     s.scaleBar = stage.appendChild(Object.assign(document.createElement("div"), { className: "sm-scale-bar" }));
+    document.querySelectorAll("[data-param]").forEach(buildRow);
     s.observer?.disconnect();
     s.observer = new ResizeObserver(() => { s.view = null; paint(true); });
     s.observer.observe(stage);
     listen(stage);
+  }
+
+  // a row of the page becomes label, slider, number and unit
+  function buildRow(row) {
+    if (row.firstChild) return;
+    const about = row.dataset;
+    const make = (tag, props) => row.appendChild(Object.assign(document.createElement(tag), props));
+    const label = make("span", { textContent: about.label, id: `align-label-${about.param}` });
+    for (const type of about.only ? [about.only] : ["range", "number"]) {
+      const { min, max, step, value } = about;
+      const limits = type === "range" ? { min, max, step } : { step: "any" };
+      const input = make("input", { type, className: type === "range" ? "form-range" : "form-control", ...limits, value });
+      input.setAttribute("aria-labelledby", label.id);
+      if (about.unit) input.title = `${about.label}, ${about.unit}`;
+    }
+    if (about.unit) make("span", { textContent: about.unit, className: "sm-unit" });
+  }
+
+  // shifts reach as far as the section is wide
+  function fitSliders() {
+    const reach = Math.ceil(Math.max(s.scene.box.width, s.scene.box.height) * s.scene.um_per_px / 100) * 100;
+    document.querySelectorAll('[data-param^="shift"] input[type="range"]').forEach((input) => {
+      Object.assign(input, { min: -reach, max: reach });
+    });
   }
 
   function mounted() {
@@ -103,12 +128,27 @@
     publishSoon();
   }
 
+  // the controls' values as core.registration.AlignConfig names them, and back
+  const toConfig = (p) => ({
+    flip: p.flip, rotation_deg: p.angle + 90 * p.quarter_turns, scale_x: p.scale_x, scale_y: p.scale_y,
+    shift_x_um: p.shift_x * s.scene.um_per_px, shift_y_um: p.shift_y * s.scene.um_per_px,
+  });
+
+  function fromConfig(c) {
+    if (c.rotation_deg === undefined) return {};
+    const quarter_turns = Math.round(c.rotation_deg / 90);
+    return {
+      flip: c.flip, quarter_turns: ((quarter_turns % 4) + 4) % 4, angle: c.rotation_deg - 90 * quarter_turns,
+      scale_x: c.scale_x, scale_y: c.scale_y, shift_x: c.shift_x_um / s.scene.um_per_px, shift_y: c.shift_y_um / s.scene.um_per_px,
+    };
+  }
+
   let publishing = 0;
   function publishSoon() {
     clearTimeout(publishing);
     publishing = setTimeout(() => {
       sessionStorage.setItem(stored(), JSON.stringify(s.params));
-      window.dash_clientside.set_props("align-manual", { data: { ...s.params } });
+      window.dash_clientside.set_props("align-manual", { data: toConfig(s.params) });
     }, 120);
   }
 
@@ -270,6 +310,7 @@
     if (!s.groups.length || s.count !== sm.length) colour(null);
     s.count = sm.length;
     if (!same) restore();
+    fitSliders();
     setTool(s.tool);
     if (s.mode !== "live") setMode(aligned ? "result" : "manual");
     showParams();
@@ -280,7 +321,7 @@
 
   function restore() {
     const saved = sessionStorage.getItem(stored());
-    s.params = { ...IDENTITY, ...s.scene.start, ...(saved ? JSON.parse(saved) : {}) };
+    s.params = { ...IDENTITY, ...fromConfig(s.scene.start), ...(saved ? JSON.parse(saved) : {}) };
     s.undo = [];
     publishSoon();
   }

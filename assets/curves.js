@@ -1,6 +1,6 @@
 // Curves of a running job: new numbers are fetched and appended to the figure that the server drew.
-// layout.meta of the figure: {job, last, terms, x}: whose curves, the newest event in them, trace i is
-// term i, x the number that counts the steps where there is one.
+// layout.meta of the figure: {job, last, terms, hidden, x}: whose curves, the newest event in them, trace i is
+// term i, hidden ones are all zero, x the number that counts the steps where there is one.
 (() => {
   "use strict";
   const POLL_MS = 500;
@@ -19,7 +19,7 @@
         if (i >= 0) {
           y[i].push(value);
           x[i].push(numbers[meta.x] ?? lengths[i] + y[i].length);
-        } else if (term !== meta.x) unknown = true;
+        } else if (term !== meta.x && !(meta.hidden.includes(term) && value === 0)) unknown = true;
       }
     }
     const index = meta.terms.map((_, i) => i).filter((i) => x[i].length);
@@ -55,16 +55,16 @@
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.curves = {
     // the job of a step -> polls while it runs; the store that asks the server to draw anew counts up
-    follow: (job, id, stamp) => {
+    follow: (job) => {
       const no = window.dash_clientside.no_update;
+      const where = window.dash_clientside.callback_context.outputs_list.id;
+      const plotId = JSON.stringify({ form: where.form, part: "curves" });
+      if (!document.getElementById(plotId)) return no;
       const running = job && ["running", "cancelling"].includes(job.state) ? job.id : null;
       if (running === following) return no;
-      const ended = following;
       following = running;
-      const plotId = typeof id === "string" ? id : JSON.stringify(id, Object.keys(id).sort());
-      const where = window.dash_clientside.callback_context.outputs_list.id;
       if (running) poll(running, plotId, () => window.dash_clientside.set_props(where, { data: Date.now() }));
-      return running || ended ? Date.now() : no;
+      return Date.now();
     },
   };
 })();

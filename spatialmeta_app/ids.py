@@ -107,7 +107,6 @@ class Align:
     COLOR = "align-color"
     FEATURE = "align-feature"
     COLORED = "align-colored"  # dcc.Store: what align.js colours by
-    FRAME = "align-frame"
     USE = "align-use"
     SAVE = "align-save"
     LEGEND = "align-legend"

@@ -51,8 +51,8 @@ def layout(values: dict[str, Any] | None) -> html.Div:
     )
 
 
-def _map_by() -> dbc.Select:
-    return dbc.Select(id=Features.MAP_BY, size="sm", className="sm-inline", **{"aria-label": "What the map shows"})
+def _map_by() -> html.Label:
+    return steps.labelled("What the map shows", dbc.Select(id=Features.MAP_BY, size="sm", className="sm-inline"))
 
 
 def map_options(quality: Mapping[str, str], feature: str | None) -> list[dict[str, str]]:
@@ -69,10 +69,8 @@ def _table_tools() -> list[Any]:
         inline=True,
         className="sm-tabs",
     )
-    search = dbc.Input(
-        id=Features.SEARCH, type="search", placeholder="Name, symbol or m/z", size="sm", debounce=0.25,
-        **{"aria-label": "Search features"},
-    )  # fmt: skip
+    field = dbc.Input(id=Features.SEARCH, type="search", placeholder="Name, symbol or m/z", size="sm", debounce=0.25)
+    search = steps.labelled("Search features", field)
     return [
         html.Div([kinds, search], className="sm-row mb-2"),
         html.Div(
@@ -155,6 +153,6 @@ def _mark(kind: str, icon_name: str, name: str, on: bool) -> html.Button:
 def quality(figures: Sequence[tuple[str, Any]]) -> list[html.Div]:
     """Histograms side by side: (what it shows, figure)."""
     return [
-        steps.graph(figure, id=f"{Features.QC}-{i}", height=118, label=f"Histogram: {title}")
+        steps.graph(figure, id=f"{Features.QC}-{i}", height=104, label=f"Histogram: {title}")
         for i, (title, figure) in enumerate(figures)
     ]

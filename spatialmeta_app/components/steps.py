@@ -97,8 +97,8 @@ def run_button(step: str, verb: str, icon_name: str) -> html.Div:
 
 
 def _progress(step: str) -> html.Div:
-    cancel = dbc.Button(
-        "Cancel", id=Steps.of(Steps.CANCEL, step), size="sm", color="danger", outline=True, n_clicks=0,
+    cancel = html.Button(
+        "Cancel", id=Steps.of(Steps.CANCEL, step), className="btn btn-sm btn-outline-danger", n_clicks=0,
         **{"aria-label": f"Cancel {TITLES.get(step, step)}"},
     )  # fmt: skip
     line = html.Div(
@@ -166,11 +166,14 @@ def _run(step: str, run: Run, summary: str, now: float) -> html.Li:
     return html.Li([first, second, third], className="sm-version", **{"data-chosen": str(run.chosen).lower()})
 
 
-def _choose(step: str, run: Run) -> dbc.Button:
-    return dbc.Button(
-        "Use this", id=Steps.of(Steps.CHOOSE, step) | {"result": run.result.id}, size="sm", color="link", n_clicks=0,
+def _choose(step: str, run: Run) -> html.Button:
+    return html.Button(
+        "Use this",
+        id=Steps.of(Steps.CHOOSE, step) | {"result": run.result.id},
+        className="btn btn-sm btn-link",
+        n_clicks=0,
         **{"aria-label": f"Use run {run.number} of {TITLES.get(step, step)}"},
-    )  # fmt: skip
+    )
 
 
 def _value(value: Any) -> str:
@@ -182,6 +185,11 @@ def _value(value: Any) -> str:
 def runs_panel(step: str, title: str = "Runs") -> html.Div:
     """The place of the list of runs."""
     return panel(title, html.Div(id=Steps.of(Steps.RUNS, step), className="sm-scroll", tabIndex="0"))
+
+
+def labelled(text: str, control: Any) -> html.Label:
+    """A control with a name that only screen readers hear."""
+    return html.Label([html.Span(text, className="visually-hidden"), control], className="sm-labelled")
 
 
 def graph(figure: Any = None, *, id: Any, height: int | None = None, label: str, bar: bool = False) -> html.Div:

@@ -37,7 +37,7 @@ def small_multiples(
         rows=rows,
         cols=columns,
         subplot_titles=[names.get(p, p.replace("_", " ")) for p in panels],
-        vertical_spacing=min(0.24, 0.42 / rows),
+        vertical_spacing=min(0.2, 0.24 / rows),
         horizontal_spacing=0.09,
     )
     for term, (x, y) in history.items():

@@ -18,17 +18,23 @@ def histogram(
     cut: float | None = None,
     cut_label: str = "",
     height: int = 150,
+    small: bool = False,
 ) -> go.Figure:
     """Counts of *values* (any shape; what is not finite is left out) in equal bins, with a line at *cut*.
 
-    *label* names the quantity with its unit, *counted* what is counted.
+    *label* names the quantity with its unit, *counted* what is counted; *small* leaves out the counts' axis.
     """
     counts, edges = bin_counts(values, bins=bins, include=cut)
     if counts.sum() == 0:
         return looks.empty(f"No values of {label}", height)
     figure = go.Figure(
         _bars(counts, edges, name=label, color=color, counted=counted),
-        looks.layout(height, bargap=0.06, xaxis=looks.axis(label), yaxis=looks.axis(counted, rangemode="tozero")),
+        looks.layout(
+            height,
+            bargap=0.06,
+            xaxis=looks.axis(label, tickangle=0, nticks=4 if small else 8),
+            yaxis=looks.axis(counted, rangemode="tozero", nticks=5, visible=not small),
+        ),
     )
     if cut is not None:
         _cut_line(figure, cut, cut_label)

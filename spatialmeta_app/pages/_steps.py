@@ -66,7 +66,6 @@ clientside_callback(
     ClientsideFunction("curves", "follow"),
     Output(MINE[Steps.TOUCHED], "data", allow_duplicate=True),
     Input(MINE[Steps.JOB], "data"),
-    State(MINE[Steps.CURVES], "id"),
     prevent_initial_call=True,
 )
 

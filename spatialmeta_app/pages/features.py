@@ -63,7 +63,9 @@ def show(version: dict | None, feature: str | None, shown: str | None, pathname:
 
 def _quality(view: Any, quality: dict[str, str]) -> list[tuple[str, Any]]:
     values = {title: np.asarray(view.obs(name).values) for name, title in quality.items()}
-    return [(title, histograms.histogram(v, label=title, bins=32, height=118)) for title, v in values.items()]
+    return [
+        (title, histograms.histogram(v, label=title, bins=32, height=104, small=True)) for title, v in values.items()
+    ]
 
 
 @callback(
@@ -92,6 +94,7 @@ def show_map(by: str | None, feature: str | None, version: dict | None, pathname
 @callback(
     Output(Features.TABLE, "children"),
     Output(Features.PAGE, "max_value"),
+    Output(Features.PAGE, "class_name"),
     inputs={
         "version": Input(VERSION, "data"),
         "asked": {
@@ -104,16 +107,17 @@ def show_map(by: str | None, feature: str | None, version: dict | None, pathname
         "pathname": State(Shell.URL, "pathname"),
     },
 )
-def show_table(version: dict | None, asked: dict, marks: dict, pathname: str) -> tuple[Any, int]:
+def show_table(version: dict | None, asked: dict, marks: dict, pathname: str) -> tuple[Any, int, str]:
     """A page of the table of the run in use."""
     view = _view(version, pathname)
     if view is None or "morans_i" not in view.features:
-        return "Run this step to score the features.", 1
+        return "Run this step to score the features.", 1, "d-none"
     order = asked["order"]
     request = {"kind": asked["kind"], "query": asked["query"] or "", **order}
     rows, total = results.feature_rows(view, **request, page=(asked["page"] or 1) - 1)
     table = component.table(rows, total, order, service.names(marks["pinned"]), service.names(marks["dropped"]))
-    return table, max(1, -(-total // results.ROWS))
+    pages = max(1, -(-total // results.ROWS))
+    return table, pages, "" if pages > 1 else "d-none"
 
 
 @callback(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from spatialmeta_app.workspace import Workspace
 
 TERM_TITLES = {
+    "outline_um": "Distance of the outlines (µm)",
+    "fit": "Loss of the last descent (spot distances²)",
     "loss": "Loss, and validation (orange)",
     "st": "Genes: reconstruction",
     "sm": "Metabolites: reconstruction",
@@ -65,7 +67,14 @@ def curves(workspace: Workspace, store: JobStore, view: StepView) -> Curves:
         history = kept_history(workspace, chosen)
     title = counter or ("epoch" if view.step == "integrate" else "iteration")
     last = events[-1]["id"] if events else 0
-    return Curves(history, {"job": job, "last": last, "terms": list(history), "x": counter}, title)
+    hidden = [term for term, (_, y) in history.items() if not any(y)]  # a term with weight 0
+    history = {term: history[term] for term in sorted(history, key=_place) if term not in hidden}
+    return Curves(history, {"job": job, "last": last, "terms": list(history), "hidden": hidden, "x": counter}, title)
+
+
+def _place(term: str) -> int:
+    known = (*TERM_TITLES, *OVERLAYS)
+    return known.index(term) if term in known else len(known)
 
 
 def series(numbers: list[Mapping[str, float | None]]) -> tuple[dict[str, tuple[list[float], list[float]]], str]:
@@ -83,8 +92,11 @@ def series(numbers: list[Mapping[str, float | None]]) -> tuple[dict[str, tuple[l
 
 
 def kept_history(workspace: Workspace, result: Result) -> dict[str, tuple[list[float], list[float]]]:
-    """The loss history that the step itself wrote into ``uns`` (training; a copied project has no jobs)."""
-    terms = notes(workspace, result, keys.TRAINING).get("terms") or {}
+    """The loss history that the step itself wrote into ``uns`` (a copied project has no jobs)."""
+    if result.step == "align":
+        terms = {"fit": notes(workspace, result, keys.ALIGNMENT).get("history") or []}
+    else:
+        terms = notes(workspace, result, keys.TRAINING).get("terms") or {}
     return {term: (list(range(1, len(y) + 1)), list(y)) for term, y in terms.items() if y}
 
 

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.options import options
+from core.cli.arguments import flags_of
+from core.options import from_mapping, options
 from core.pipeline import STEPS
 from spatialmeta_app.workspace.records import CHAIN, IMPORTS, Result
 
@@ -170,8 +171,12 @@ def changed_settings(step: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of *config* that differ from the step's defaults; all of them for an import."""
     if step not in STEPS:
         return dict(config)
-    defaults = {o.name: o.default for o in options(STEPS[step].Config)}
+    defaults = _defaults(step)
     return {name: value for name, value in config.items() if name in defaults and value != defaults[name]}
+
+
+def _defaults(step: str) -> dict[str, Any]:
+    return {o.name: o.default for o in options(STEPS[step].Config)}
 
 
 def command_line(step: str, config: Any, files: Mapping[str, str] | None = None) -> str:
@@ -180,12 +185,10 @@ def command_line(step: str, config: Any, files: Mapping[str, str] | None = None)
     *files* maps steps to file names; :data:`FILES` where not given.
     """
     names = {**FILES, **(files or {})}
-    values = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else dict(config)
     words = ["python", "-m", "core", step, *_input_words(step, names), "--out", names[step]]
-    flags = {o.name: o for o in options(STEPS[step].Config)}
-    for name, value in changed_settings(step, values).items():
-        words += _flag_words(flags[name].flag, value)
-    return " ".join(shlex.quote(word) for word in words)
+    if not dataclasses.is_dataclass(config):
+        config = from_mapping(STEPS[step].Config, {n: v for n, v in config.items() if n in _defaults(step)})
+    return " ".join(shlex.quote(word) for word in (*words, *flags_of(config)))
 
 
 def _input_words(step: str, names: Mapping[str, str]) -> list[str]:
@@ -193,15 +196,6 @@ def _input_words(step: str, names: Mapping[str, str]) -> list[str]:
     if set(inputs) == {"joint"}:
         return [names[inputs["joint"]]]
     return [word for name, source in inputs.items() for word in (f"--{name}", names[source])]
-
-
-def _flag_words(flag: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return [flag if value else flag.replace("--", "--no-", 1)]
-    if value is None:
-        return [flag, "none"]
-    text = _text(value)
-    return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,129 @@
+"""What the Align page draws: where the arrays are, the frame of the manual controls, colours of the SM section."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core import keys
+from core.spatial import smallest_distance
+from spatialmeta_app.services.results import coordinates, histology, open_view
+from spatialmeta_app.workspace.records import Result
+from spatialmeta_app.workspace.views import View
+
+if TYPE_CHECKING:
+    from spatialmeta_app.workspace import Workspace
+
+OUTLINE, TOTAL, PLAIN = "outline", "total", "plain"
+#: settings that the manual controls hold; the rest is in the form
+MANUAL = ("flip", "rotation_deg", "scale_x", "scale_y", "shift_x_um", "shift_y_um")
+SAVE = {"mode": "manual"}
+FIT_FROM = {"mode": "automatic", "orientation": "given"}
+
+
+def frames(workspace: Workspace, sample: str) -> list[str]:
+    """Coordinates of the SM section that can be aligned: obsm entries with two columns, 'spatial' first."""
+    sm = workspace.choices(sample).get("sm")
+    if sm is None:
+        return []
+    found = [name for name, columns in open_view(workspace, sm).meta["obsm"].items() if columns == 2]
+    return sorted(found, key=lambda name: (name != keys.SPATIAL, name))
+
+
+def scene(workspace: Workspace, sample: str, *, frame: str = keys.SPATIAL) -> dict[str, Any] | None:
+    """All that ``assets/align.js`` needs to draw, as JSON; None where a section is missing. *frame* names the SM
+    coordinates that are to be aligned.
+
+    ``base`` is ``core.registration.manual_base``: raw coordinates are moved from ``source`` to ``target`` and
+    multiplied by ``scale`` before anything is set by hand. Lengths in full-resolution pixels, ``pitch`` in the unit of
+    the raw coordinates. ``start`` are manual values to begin with.
+    """
+    chosen = workspace.choices(sample)
+    if "st" not in chosen or "sm" not in chosen:
+        return None
+    st, sm = (open_view(workspace, chosen[name]) for name in ("st", "sm"))
+    base, pitch = _frame(st.directory, sm.directory, frame)
+    aligned = _aligned(chosen, frame)
+    return {
+        "key": f"{chosen['st'].id}.{chosen['sm'].id}.{frame}",
+        "st_url": f"/api/view/{chosen['st'].id}/obsm/{keys.SPATIAL}",
+        "sm_url": f"/api/view/{chosen['sm'].id}/obsm/{frame}",
+        "aligned_url": f"/api/view/{aligned.id}/obsm/{keys.SPATIAL}" if aligned else None,
+        "image": histology(workspace, sample),
+        "um_per_px": float(st.meta["um_per_px"] or 1.0),
+        "spot_px": float(st.meta["spot_diameter_px"] or 0.55 * smallest_distance(coordinates(st))),
+        "pixel_px": pitch * base["scale"],
+        "pitch": pitch,
+        "base": base,
+        "start": {name: aligned.config[name] for name in MANUAL if name in aligned.config} if aligned else {},
+    }
+
+
+def _aligned(chosen: dict[str, Result], frame: str) -> Result | None:
+    """The alignment in use, where it was made from this SM section and this frame."""
+    result = chosen.get("align")
+    if result is None or result.inputs.get("sm") != chosen["sm"].id:
+        return None
+    return result if result.config.get("spatial_key", keys.SPATIAL) == frame else None
+
+
+@lru_cache(maxsize=32)  # a few numbers a pair; views never change
+def _frame(st_directory: Path, sm_directory: Path, frame: str) -> tuple[dict[str, Any], float]:
+    from core.registration import manual_base
+
+    raw = _raw(sm_directory, frame)
+    base = manual_base(coordinates(View(st_directory)), raw)
+    source, target = ([float(v) for v in point] for point in (base.source, base.target))
+    return {"source": source, "target": target, "scale": float(base.scale)}, smallest_distance(raw)
+
+
+def _raw(sm_directory: Path, frame: str) -> np.ndarray:
+    return np.asarray(View(sm_directory).obsm(frame), dtype=float)[:, :2]
+
+
+@lru_cache(maxsize=32)
+def _outline_pixels(sm_directory: Path, frame: str) -> tuple[int, ...]:
+    """The pixels along the outline of the SM section: corners of the edges that bound one triangle only."""
+    from scipy.spatial import cKDTree
+
+    from core.registration.outline import alpha_shape
+
+    raw = _raw(sm_directory, frame)
+    rings = [ring.xy for ring in alpha_shape(raw).rings]
+    near = cKDTree(np.concatenate(rings)).query(raw)[0] <= 1e-6 * np.ptp(raw)
+    return tuple(int(i) for i in np.flatnonzero(near))
+
+
+def color_choices(workspace: Workspace, sample: str, query: str, *, keep: str | None = None) -> list[dict[str, str]]:
+    """What SM can be coloured by: total, outline, one colour, the features that fit *query*, and the one to *keep*."""
+    sm = workspace.choices(sample).get("sm")
+    if sm is None:
+        return []
+    view = open_view(workspace, sm)
+    fixed = [("Total intensity", TOTAL), ("Outline", OUTLINE), ("One colour", PLAIN)]
+    found = {value: label for label, value in fixed}
+    if keep and keep not in found:
+        found[keep] = str(view.features["name"][int(keep)])
+    found |= {str(hit["index"]): _label(hit) for hit in view.search(query, 30)}
+    return [{"label": label, "value": value} for value, label in found.items()]
+
+
+def _label(hit: dict[str, Any]) -> str:
+    name, mz = str(hit["name"]), hit.get(keys.MZ)
+    return name if mz is None or f"{mz:g}"[:5] in name else f"{name}  m/z {mz:.4f}"
+
+
+def color(workspace: Workspace, sample: str, choice: str, *, frame: str = keys.SPATIAL) -> dict[str, Any] | None:
+    """How ``assets/align.js`` colours the SM pixels; None for one colour."""
+    sm = workspace.choices(sample).get("sm")
+    if sm is None or choice == PLAIN:
+        return None
+    view, address = open_view(workspace, sm), f"/api/view/{sm.id}"
+    if choice == OUTLINE:
+        return {"outline": list(_outline_pixels(view.directory, frame))}
+    if choice == TOTAL:
+        return {"values_url": f"{address}/obs/total_sm", "label": "total intensity"}
+    return {"values_url": f"{address}/feature/{int(choice)}", "label": str(view.features["name"][int(choice)])}
