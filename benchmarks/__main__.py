@@ -8,7 +8,7 @@ import sys
 
 import benchmarks
 
-HIDDEN = {"__main__", "server"}
+HIDDEN = {"__main__"}
 
 
 def main(names: list[str]) -> int:

@@ -69,5 +69,13 @@ def test_slots_are_documented() -> None:
     from core import keys
 
     text = (ROOT / "docs/anndata.md").read_text()
-    for slot in (keys.COUNTS, keys.NORMALIZED, keys.RECONSTRUCTION, keys.X_EMB, keys.SPATIAL_RAW, keys.HISTORY, keys.MZ):
+    for slot in (
+        keys.COUNTS,
+        keys.NORMALIZED,
+        keys.RECONSTRUCTION,
+        keys.X_EMB,
+        keys.SPATIAL_RAW,
+        keys.HISTORY,
+        keys.MZ,
+    ):
         assert slot in text
