@@ -46,7 +46,6 @@ class ReassignConfig:
         "spots without a pixel within reach: leave out, keep without metabolites, or take the nearest pixel",
         choices=("drop", "keep", "nearest"),
     )
-    seed: int = option(0, "recorded only: nothing here is random", minimum=0, advanced=True)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,9 @@ class Settings:
             if flag not in seen:
                 seen.add(flag)
                 _add(groups[option.advanced], option, flag, self.destination(option))
+        if "--seed" not in seen and not self.prefix:
+            # scripts give one seed to every step
+            parser.add_argument("--seed", metavar="N", help="accepted and not used: nothing in this step is random")
 
     def read(self, given: argparse.Namespace) -> Any:
         """The Config from what was given; ConfigError for values out of range."""

@@ -75,6 +75,7 @@ def inspect(given: argparse.Namespace) -> int:
 
 def pair_step(given: argparse.Namespace) -> None:
     """``align`` and ``reassign``: an ST and an SM section in, one object out."""
+    _heed_orientation(given)
     config = given.settings.read(given)
     out = _output(given)
     st, sm = _read_pair(given, aligned=given.step != "align")
@@ -98,6 +99,7 @@ def joint_step(given: argparse.Namespace) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """All steps, from a raw pair to clusters."""
+    _heed_orientation(given)
     configs = {name: settings.read(given) for name, settings in given.settings.items()}
     out = _output(given)
     st, sm = _read_pair(given, aligned=False)
@@ -125,6 +127,12 @@ def markers(given: argparse.Namespace) -> None:
     write_text(table.to_csv(index=False), out)
     groups = sorted(set(table["group"]))
     answer(given, f"wrote {out}: {len(groups)} groups", out=str(out), rows=len(table), groups=groups)
+
+
+def _heed_orientation(given: argparse.Namespace) -> None:
+    """Who gives a turn or a mirror image means it: align starts from there, unless --orientation says otherwise."""
+    if {"option_flip", "option_rotation_deg"} & set(vars(given)) and not hasattr(given, "option_orientation"):
+        given.option_orientation = "given"
 
 
 def _output(given: argparse.Namespace) -> Path:

@@ -42,7 +42,6 @@ class FeaturesConfig:
     neighbours: int = option(6, "neighbours of a spot in Moran's I", minimum=1, maximum=100, advanced=True)
     pinned: str = option("", "features to select whatever their rank, separated by commas")
     dropped: str = option("", "features never to select, separated by commas")
-    seed: int = option(0, "recorded only: nothing here is random", minimum=0, advanced=True)
 
 
 def select_features(joint: AnnData, config: FeaturesConfig | None = None, context: Context | None = None) -> AnnData:
