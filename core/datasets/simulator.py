@@ -43,7 +43,7 @@ class SimulateConfig:
         3.0, "Empty rim before the section in the MSI frame", unit="spot distances", minimum=0.0, maximum=1000.0
     )
     warp: float = option(
-        0.5, "Smooth deformation between the two, root mean square", unit="spot distances", minimum=0.0, maximum=10.0
+        0.5, "Largest smooth deformation between the two", unit="spot distances", minimum=0.0, maximum=10.0
     )
     count_dropout: float = option(0.1, "Share of counts lost (zero inflation)", minimum=0.0, maximum=0.95)
     intensity_dropout: float = option(0.1, "Share of intensities lost", minimum=0.0, maximum=0.95)
@@ -64,7 +64,7 @@ class Truth:
     pixel_um
         (x, y) size of an MSI pixel in µm.
     warp
-        Root mean square deformation in spot distances.
+        Largest deformation in spot distances.
     domains
         One row a domain: ``visible_in`` ('both', 'ST' or 'SM') and ``parent``, with which the other modality merges it.
     true_st_xy
@@ -206,8 +206,7 @@ def _place_spots(tissue: Tissue, n: int) -> tuple[_Section, pd.DataFrame]:
     low = xy[inside].min(axis=0) - MARGIN
     px = SPOT_DISTANCE_UM / UM_PER_PX
     width, height = np.ceil((xy[inside].max(axis=0) + MARGIN - low) * px).astype(int)
-    first_row, first_column = row[inside].min(), column[inside].min()
-    first_column -= (first_row + first_column) % 2  # rows and columns of a Visium spot are both even or both odd
+    first_row, first_column = _array_origin(row[inside], column[inside])
     spots = pd.DataFrame(
         {
             "x": (xy[inside, 0] - low[0]) * px,
@@ -217,6 +216,16 @@ def _place_spots(tissue: Tissue, n: int) -> tuple[_Section, pd.DataFrame]:
         }
     )
     return _Section(tissue, radius, -low * px, (int(width), int(height))), spots
+
+
+def _array_origin(row: np.ndarray, column: np.ndarray) -> tuple[int, int]:
+    """What to take from lattice indices to lie in the middle of Visium's array, where it is large enough."""
+    first = []
+    for index, length in ((row, 78), (column, 128)):
+        rim = max(0, (length - 1 - int(np.ptp(index))) // 2)
+        first.append(int(index.min()) - rim)
+    first[1] -= (first[0] + first[1]) % 2  # row and column of a Visium spot are both even or both odd
+    return first[0], first[1]
 
 
 def _place_pixels(section: _Section, config: SimulateConfig, rng: np.random.Generator) -> tuple[np.ndarray, Truth]:
@@ -243,11 +252,11 @@ def _place_pixels(section: _Section, config: SimulateConfig, rng: np.random.Gene
 
 
 def _warp(section: _Section, xy: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Smooth displacement of *xy* (n, 2) in px, *amount* spot distances in the root mean square."""
+    """Smooth displacement of *xy* (n, 2) in px, of at most *amount* spot distances."""
     unit = section.unit(xy)
     moved = np.column_stack([SmoothField.draw(rng, wavelength=1.6, n_waves=4)(unit) for _ in range(2)])
-    rms = np.sqrt((moved**2).sum(axis=1).mean())
-    return moved * (amount / rms * SPOT_DISTANCE_UM / UM_PER_PX)
+    largest = np.sqrt((moved**2).sum(axis=1).max())
+    return moved * (amount / largest * SPOT_DISTANCE_UM / UM_PER_PX)
 
 
 def _make_st(

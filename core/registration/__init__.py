@@ -3,7 +3,7 @@
 Importing this package loads neither torch nor anndata, so that the web process may use it.
 """
 
-from core.registration.align import AlignConfig, align, register_points
+from core.registration.align import AlignConfig, Pair, align, register
 from core.registration.manual import ManualBase, manual_base, manual_transform
 from core.registration.result import Orientation, Quality, RegistrationResult
 from core.registration.transforms import Affine, Composition, Similarity, Transform, transform_from_dict
@@ -14,6 +14,7 @@ __all__ = [
     "Composition",
     "ManualBase",
     "Orientation",
+    "Pair",
     "Quality",
     "RegistrationResult",
     "Similarity",
@@ -21,6 +22,6 @@ __all__ = [
     "align",
     "manual_base",
     "manual_transform",
-    "register_points",
+    "register",
     "transform_from_dict",
 ]

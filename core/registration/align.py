@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from core import keys, options
 from core.context import Context
 from core.errors import DataError
 from core.options import option
-from core.registration.fit import Fit, all_turns, around, fit
+from core.registration.features import Components, agreement, components
+from core.registration.fit import Agreement, Fit, all_turns, around, fit
+from core.registration.frame import at_capture_limit
 from core.registration.manual import manual_transform
 from core.registration.outline import alpha_shape, point_distance
 from core.registration.quality import measure
@@ -87,7 +90,14 @@ def align(st: AnnData, sm: AnnData, config: AlignConfig | None = None, context: 
     """
     config, context = options.check(config or AlignConfig()), context or Context()
     st_xy, sm_xy = coordinates(st, keys.SPATIAL, "ST"), coordinates(sm, config.spatial_key, "SM")
-    result = register_points(st_xy, sm_xy, _um_per_px(st), config, context)
+    pair = Pair(
+        st_xy=st_xy,
+        sm_xy=sm_xy,
+        um_per_px=_um_per_px(st),
+        limit_xy=_capture_limit(st, st_xy),
+        values=(st.layers.get(keys.COUNTS, st.X), sm.layers.get(keys.COUNTS, sm.X)),
+    )
+    result = register(pair, config, context)
     aligned = sm.copy()
     aligned.obsm[keys.SPATIAL_RAW] = np.asarray(sm.obsm[config.spatial_key]).copy()
     aligned.obsm[keys.SPATIAL] = result.forward(sm_xy)
@@ -97,38 +107,61 @@ def align(st: AnnData, sm: AnnData, config: AlignConfig | None = None, context: 
     return aligned
 
 
-def register_points(
-    st_xy: np.ndarray, sm_xy: np.ndarray, um_per_px: float, config: AlignConfig, context: Context
-) -> RegistrationResult:
-    """The map of SM points (m, 2) onto ST points (n, 2), which are *um_per_px* µm per unit."""
-    st, sm = sections(st_xy, sm_xy, config)
+@dataclass(frozen=True)
+class Pair:
+    """Two sections as arrays.
+
+    Attributes
+    ----------
+    st_xy, sm_xy
+        (n, 2), (m, 2), each in the frame as measured.
+    um_per_px
+        µm per unit of the ST frame.
+    limit_xy
+        (k, 2) the ST spots beyond which there was nothing to measure with; None where that is not known.
+    values
+        Counts (n, genes) and intensities (m, metabolites), dense or sparse, for orientations that the outline leaves
+        open; None: the outline has to do.
+    """
+
+    st_xy: np.ndarray
+    sm_xy: np.ndarray
+    um_per_px: float
+    limit_xy: np.ndarray | None = None
+    values: tuple[Any, Any] | None = None
+
+
+def register(pair: Pair, config: AlignConfig, context: Context) -> RegistrationResult:
+    """The map of the SM points of *pair* onto its ST points; see :func:`align`."""
+    st, sm = sections(pair, config)
     placed = manual_transform(
-        st_xy,
-        sm_xy,
+        pair.st_xy,
+        pair.sm_xy,
         flip=config.flip,
         rotation_deg=config.rotation_deg,
         scale_x=config.scale_x,
         scale_y=config.scale_y,
-        shift_px=(config.shift_x_um / um_per_px, config.shift_y_um / um_per_px),
+        shift_px=(config.shift_x_um / pair.um_per_px, config.shift_y_um / pair.um_per_px),
     )
+    points = {"st_xy": pair.st_xy, "sm_xy": pair.sm_xy, "st": st, "sm": sm, "um_per_px": pair.um_per_px}
     if config.mode == "manual":
-        quality = measure(placed, st_xy, sm_xy, st, sm, um_per_px=um_per_px)
-        return RegistrationResult(placed, um_per_px, quality)
-    found = _fit(placed, st, sm, config, _Watch(context, sm_xy, st, sm, um_per_px, config.robust_distance))
+        return RegistrationResult(placed, pair.um_per_px, measure(placed, **points))
+    found = _fit(placed, pair, (st, sm), config, context)
     transform = transform_of(found.best.flip[0], found.best.values[0], sm, st)
-    context.preview("alignment", xy=transform.forward(sm_xy).astype(np.float32))
-    quality = measure(transform, st_xy, sm_xy, st, sm, um_per_px=um_per_px)
+    context.preview("alignment", xy=transform.forward(pair.sm_xy).astype(np.float32))
+    quality = measure(transform, **points)
     context.progress(1.0, "aligned", outline_um=quality.outline_mean_um)
-    return RegistrationResult(transform, um_per_px, quality, found.orientation, found.history, found.stopped)
+    return RegistrationResult(transform, pair.um_per_px, quality, found.orientation, found.history, found.stopped)
 
 
-def sections(st_xy: np.ndarray, sm_xy: np.ndarray, config: AlignConfig) -> tuple[Section, Section]:
-    """Both outlines in spot distances, SM at the size at which the areas are equal."""
-    st_shape, sm_shape = alpha_shape(st_xy), alpha_shape(sm_xy)
-    unit = 1 / point_distance(st_xy)
-    same_area = unit * np.sqrt(st_shape.area / sm_shape.area)
+def sections(pair: Pair, config: AlignConfig) -> tuple[Section, Section]:
+    """Both outlines in spot distances, ST first; SM at the size at which the areas are equal."""
+    st_shape, sm_shape = alpha_shape(pair.st_xy), alpha_shape(pair.sm_xy)
+    unit = 1 / point_distance(pair.st_xy)
+    same_area = float(unit * np.sqrt(st_shape.area / sm_shape.area))
     how = {"spacing": config.spacing, "smoothing": config.smoothing, "cut_edges": config.cut_edges}
-    return make_section(st_shape, unit, **how), make_section(sm_shape, float(same_area), **how)
+    st = make_section(st_shape, unit, limit_xy=pair.limit_xy, **how)
+    return st, make_section(sm_shape, same_area, **how)
 
 
 def coordinates(adata: AnnData, key: str, what: str) -> np.ndarray:
@@ -149,18 +182,41 @@ def _um_per_px(st: AnnData) -> float:
     return float(known) if known is not None else um_per_px(st)[0]
 
 
-def _fit(placed: Similarity, st: Section, sm: Section, config: AlignConfig, watch: _Watch) -> Fit:
+def _capture_limit(st: AnnData, st_xy: np.ndarray) -> np.ndarray | None:
+    if not {"array_row", "array_col"} <= set(st.obs.columns):
+        return None
+    return st_xy[at_capture_limit(st.obs["array_row"].to_numpy(), st.obs["array_col"].to_numpy())]
+
+
+def _fit(placed: Similarity, pair: Pair, both: tuple[Section, Section], config: AlignConfig, context: Context) -> Fit:
+    st, sm = both
     given = config.orientation == "given"
     starts = around(config.flip, values_of(placed, sm, st)) if given else all_turns()
-    shear = config.transform == "affine"
     how = Descent(
         steps=config.max_steps,
         step=config.step,
         tolerance=config.tolerance,
         scale=config.robust_distance,
-        free=np.array([True, True, True, shear, True, True]),
+        free=np.array([True, True, True, config.transform == "affine", True, True]),
     )
-    return fit(sm, st, starts, how, given=given, watch=watch)
+    watch = _Watch(context, pair.sm_xy, st, sm, pair.um_per_px, config.robust_distance)
+    return fit(sm, st, starts, how, agreement=None if given else _agreement(pair, st, sm), watch=watch)
+
+
+def _agreement(pair: Pair, st: Section, sm: Section) -> Agreement:
+    """How well the measured values fit each other; their components are made at the first call only."""
+
+    @cache
+    def both() -> tuple[Components, Components]:
+        counts, intensities = pair.values
+        return components(counts, pair.st_xy), components(intensities, pair.sm_xy)
+
+    def score(flip: bool, values: np.ndarray) -> float:
+        if pair.values is None:
+            return 0.0
+        return agreement(transform_of(flip, values, sm, st), *both(), reach=1 / st.unit)
+
+    return score
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,15 @@ from core.registration.starts import Descent, Starts
 COARSE_STEP_DEG = 15.0
 DIFFERENT_DEG = 25.0  # orientations further apart than this are rivals
 AMBIGUOUS = 0.25  # a confidence below this asks the person to look
+SURE = 0.5  # an outline that is surer than this needs no help from the measured values
+POSSIBLE = 5.0  # orientations whose loss is more times the best's are out
 SCALES = (0.9, 1.0, 1.15)
 #: outline points, steps and survivors of the rounds of the search
-ROUNDS = ((100, 40, 12), (200, 60, 4))
+ROUNDS = ((100, 40, 14), (200, 50, 8))
 
 Watch = Callable[[float, str, Starts], bool]
+#: how well the measured values fit each other under one start (flip, parameters (6,)), in [0, 1]
+Agreement = Callable[[bool, np.ndarray], float]
 
 
 @dataclass(frozen=True)
@@ -61,41 +65,60 @@ def search(sm: Section, st: Section, starts: Starts, how: Descent, watch: Watch)
     return starts, False
 
 
-def fit(sm: Section, st: Section, starts: Starts, how: Descent, *, given: bool, watch: Watch) -> Fit:
+def fit(sm: Section, st: Section, starts: Starts, how: Descent, *, agreement: Agreement | None, watch: Watch) -> Fit:
     """The best map of the SM outline onto the ST outline.
 
     Parameters
     ----------
-    given
-        All starts have the orientation that the person gave; else *starts* go through the search.
+    agreement
+        Decides between orientations whose outlines fit about equally well. None: all starts have the orientation that
+        the person gave; else *starts* go through the search.
     watch
         ``watch(fraction, message, best)`` is called after every step; a true answer stops and keeps the best.
     """
     from core.registration.optimise import descend
 
     cancelled = False
-    if not given:
+    if agreement is not None:
         starts, cancelled = search(sm, st, starts, how, watch)
+        possible = int((starts.loss <= POSSIBLE * starts.loss.min()).sum())
+        starts = starts.take(range(min(max(possible, 2), len(starts.loss))))  # sorted; a runner-up is always reported
     history = np.zeros(0)
     if not cancelled:
         stopped = _Stopped(watch, 0.4, 0.55, how.steps, "fitting the outlines")
         starts, history = descend(sm, st, starts, how, watch=stopped)
         cancelled = stopped.cancelled
-    order = np.argsort(starts.loss)
-    starts = starts.take(order)
     reason = "cancelled" if cancelled else "steps" if len(history) == how.steps else "converged"
-    return Fit(starts.take([0]), Orientation() if given else _judge(starts), history, reason)
+    starts = starts.take(np.argsort(starts.loss, kind="stable"))
+    if agreement is None:
+        return Fit(starts.take([0]), Orientation(), history, reason)
+    best, orientation = _judge(starts, agreement)
+    return Fit(starts.take([best]), orientation, history, reason)
 
 
-def _judge(starts: Starts) -> Orientation:
-    """Compare the best of *starts*, which are sorted, with the best of clearly different orientation."""
+def _judge(starts: Starts, agreement: Agreement) -> tuple[int, Orientation]:
+    """The best of *starts*, which are sorted by loss, beside the best of clearly different orientation.
+
+    Where the outlines leave it open, the agreement of the measured values decides.
+    """
     rivals = [i for i in range(1, len(starts.loss)) if _differ(starts, 0, i)]
     if not rivals:
-        return Orientation(source="search")
-    rival = rivals[0]
-    confidence = float(np.clip(1 - starts.loss[0] / max(starts.loss[rival], 1e-12), 0, 1))
+        return 0, Orientation(source="search")
+    confidence = 1 - starts.loss[0] / max(starts.loss[rivals[0]], 1e-12)
+    if confidence >= SURE:
+        return 0, _orientation(starts, rivals[0], confidence, "outline")
+    score = np.array([agreement(flip, values) for flip, values in zip(starts.flip, starts.values, strict=True)])
+    if score.max() <= 0:
+        return 0, _orientation(starts, rivals[0], confidence, "outline")
+    best = int(score.argmax())
+    rival = max((i for i in range(len(score)) if _differ(starts, best, i)), key=lambda i: score[i])
+    return best, _orientation(starts, rival, 1 - score[rival] / score[best], "features")
+
+
+def _orientation(starts: Starts, rival: int, confidence: float, decided_by: str) -> Orientation:
+    confidence = float(np.clip(confidence, 0, 1))
     turn = float(np.rad2deg(starts.values[rival, 0]) % 360)
-    return Orientation("search", confidence, turn, bool(starts.flip[rival]), confidence < AMBIGUOUS)
+    return Orientation("search", confidence, turn, bool(starts.flip[rival]), confidence < AMBIGUOUS, decided_by)
 
 
 def _best_distinct(starts: Starts, n: int) -> list[int]:

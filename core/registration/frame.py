@@ -33,8 +33,8 @@ class Frame:
         return (xy @ self.normals.T - self.offsets).max(axis=1)
 
 
-def find_frame(outline_xy: np.ndarray, *, tolerance: float) -> Frame:
-    """Sides of the bounding box that the outline follows.
+def find_frame(outline_xy: np.ndarray, *, tolerance: float, limit_xy: np.ndarray | None = None) -> Frame:
+    """Sides of the bounding box along which the section is cut.
 
     Parameters
     ----------
@@ -42,16 +42,32 @@ def find_frame(outline_xy: np.ndarray, *, tolerance: float) -> Frame:
         (n, 2) evenly spaced points.
     tolerance
         How far from the side a point may lie to follow it.
+    limit_xy
+        (k, 2) measured points beyond which nothing could be measured; a side is cut where they follow it. None: not
+        known; a side is cut where the outline follows it for longer than a curve would.
     """
     low, high = outline_xy.min(axis=0), outline_xy.max(axis=0)
     normals, offsets = [], []
     for axis, sign in ((0, -1.0), (0, 1.0), (1, -1.0), (1, 1.0)):
         side = high[axis] if sign > 0 else low[axis]
-        near = np.abs(outline_xy[:, axis] - side) <= tolerance
-        along = outline_xy[near, 1 - axis]
+        length, depth = (high - low)[1 - axis], (high - low)[axis]
+        points = outline_xy if limit_xy is None else limit_xy
+        # Measured points lie up to one point distance inside the outline, which runs around their cells.
+        near = np.abs(points[:, axis] - side) <= (tolerance if limit_xy is None else tolerance + 1)
         # A curve of radius r leaves its tangent by the tolerance after sqrt(2 r tolerance): longer runs are straight.
-        bow = 2 * np.sqrt(2 * tolerance * (high - low)[axis] / 2)
-        if np.ptp(along) > max(SHORTEST_CUT * (high - low)[1 - axis], 1.5 * bow):
+        bow = 2 * np.sqrt(tolerance * depth)
+        shortest = max(SHORTEST_CUT * length, 1.5 * bow if limit_xy is None else 0.0)
+        if near.any() and np.ptp(points[near, 1 - axis]) > shortest:
             normals.append(np.eye(2)[axis] * sign)
             offsets.append(sign * side)
     return Frame(np.array(normals).reshape(-1, 2), np.array(offsets))
+
+
+def at_capture_limit(array_row: np.ndarray, array_col: np.ndarray) -> np.ndarray:
+    """Which Visium spots (n,) are the outermost of the capture area, by their place in its array.
+
+    6.5 mm: 78 rows x 128 columns; 11 mm: 128 x 224.
+    """
+    rows, columns = (78, 128) if array_row.max() < 78 and array_col.max() < 128 else (128, 224)
+    edge_row = (array_row <= 0) | (array_row >= rows - 1)
+    return edge_row | (array_col <= 1) | (array_col >= columns - 2)

@@ -16,7 +16,7 @@ ON_SECTION = 0.75
 
 
 def measure(
-    transform: Transform, st_xy: np.ndarray, sm_xy: np.ndarray, st: Section, sm: Section, *, um_per_px: float
+    transform: Transform, *, st_xy: np.ndarray, sm_xy: np.ndarray, st: Section, sm: Section, um_per_px: float
 ) -> Quality:
     """Measure *transform* between SM points (m, 2) and ST points (n, 2), each in the frame as measured."""
     distances = _outline_distances(transform, st, sm) / st.unit * um_per_px

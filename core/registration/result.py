@@ -44,11 +44,14 @@ class Orientation:
     source
         'given' by the person, or found by 'search'.
     confidence
-        1 - loss of the best / loss of the runner-up, in [0, 1]; 1 where it was given.
+        In [0, 1]; 1 where it was given. 1 - loss of the best / loss of the runner-up where the outline decided, 1 -
+        agreement of the runner-up / agreement of the best where the measured values did.
     runner_up_rotation_deg, runner_up_flip
         The best of the clearly different ones; NaN and False where it was given.
     ambiguous
         The runner-up is nearly as good: look at both.
+    decided_by
+        'outline' or 'features'; 'person' where it was given.
     """
 
     source: str = "given"
@@ -56,6 +59,7 @@ class Orientation:
     runner_up_rotation_deg: float = float("nan")
     runner_up_flip: bool = False
     ambiguous: bool = False
+    decided_by: str = "person"
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,10 @@ class RegistrationResult:
             orientation=Orientation(
                 source=str(orientation["source"]),
                 confidence=float(orientation["confidence"]),
-                runner_up_rotation_deg=_number(orientation["runner_up_rotation_deg"]),
+                runner_up_rotation_deg=float(orientation["runner_up_rotation_deg"]),
                 runner_up_flip=bool(orientation["runner_up_flip"]),
                 ambiguous=bool(orientation["ambiguous"]),
+                decided_by=str(orientation["decided_by"]),
             ),
             history=np.asarray(values["history"], dtype=np.float64),
             stopped=str(values["stopped"]),
@@ -129,7 +134,3 @@ def _plain(values: Quality | Orientation) -> dict[str, Any]:
         number = isinstance(value, float | np.floating)
         plain[name] = ("nan" if np.isnan(value) else float(value)) if number else value
     return plain
-
-
-def _number(value: Any) -> float:
-    return float(value)

@@ -49,7 +49,15 @@ class Section:
         return Section(self.xy[keep], self.weight[keep], self.frame, self.centre, self.unit)
 
 
-def make_section(shape: Shape, unit: float, *, spacing: float, smoothing: float, cut_edges: bool) -> Section:
+def make_section(
+    shape: Shape,
+    unit: float,
+    *,
+    spacing: float,
+    smoothing: float,
+    cut_edges: bool,
+    limit_xy: np.ndarray | None = None,
+) -> Section:
     """The outline of *shape* with *unit* spot distances per unit of its frame.
 
     Parameters
@@ -57,12 +65,15 @@ def make_section(shape: Shape, unit: float, *, spacing: float, smoothing: float,
     spacing, smoothing
         Spot distances, see :func:`core.registration.outline.outline`.
     cut_edges
-        Look for straight runs along the bounding box, and let them count for nothing.
+        Look for edges along which the section is cut, and let them count for nothing.
+    limit_xy
+        (k, 2) the outermost points that could be measured, where that is known; in the frame as measured.
     """
     rim = outline(shape, spacing=spacing / unit, smoothing=smoothing / unit)
     xy = (rim.xy - rim.centre) * unit
     none = Frame(np.zeros((0, 2)), np.zeros(0))
-    frame = find_frame(xy, tolerance=0.75) if cut_edges else none
+    limit = None if limit_xy is None else (limit_xy - rim.centre) * unit
+    frame = find_frame(xy, tolerance=0.75, limit_xy=limit) if cut_edges else none
     weight = (frame.beyond(xy) < -0.75).astype(np.float64)
     if weight.mean() < 0.25:  # a section that fills the measured area all round: its edges are all there is
         return Section(xy, np.ones(len(xy)), none, rim.centre, unit)

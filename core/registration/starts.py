@@ -28,7 +28,8 @@ class Starts:
     values: np.ndarray
     loss: np.ndarray
 
-    def take(self, which: np.ndarray | list[int]) -> Starts:
+    def take(self, which: np.ndarray | list[int] | range) -> Starts:
+        which = np.asarray(which, dtype=int)
         return Starts(self.flip[which], self.values[which], self.loss[which])
 
 
