@@ -53,7 +53,7 @@
       this.file = file;
       this.key = keyOf(place, file);
       this.sent = 0;
-      this.state = "starts"; // starts, sends, paused, waits, done, failed
+      this.state = "starts"; // starts, sends, paused, waits, done, failed, cancelled
       this.samples = []; // [time, bytes] of the last seconds, for the speed
     }
 
@@ -62,6 +62,8 @@
       this.draw();
       try {
         await this.begin();
+        if (this.state === "cancelled") return this.discard();
+        if (this.state !== "starts") return; // paused meanwhile
         await this.sendAll();
         if (this.state === "sends") await this.finish();
       } catch (error) {
@@ -182,14 +184,20 @@
     }
 
     async cancel() {
-      this.pause();
-      remember(this.key, null);
+      this.state = "cancelled";
+      if (this.request) this.request.abort();
       running.delete(this.key);
       if (this.row) this.row.remove();
-      if (this.id) await SM.api("/api/uploads/" + this.id, { method: "DELETE" }).catch(() => {});
+      if (this.id) await this.discard(); // else its announcement is still under way, and run() does it
+    }
+
+    async discard() {
+      remember(this.key, null);
+      await SM.api("/api/uploads/" + this.id, { method: "DELETE" }).catch(() => {});
     }
 
     fail(error) {
+      if (this.state === "cancelled") return;
       this.state = "failed";
       this.draw();
       const alert = SM.describe(error);
