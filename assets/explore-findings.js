@@ -25,7 +25,7 @@
       this.mask = null;
       this.active = null;
       this.measures = new Map();
-      this.profileOf = null; // features along the path; until a person chooses, it is what the map shows
+      this.profileOf = null; // until a person chooses: what the map shows, and one feature of the other modality
       this.scaled = true;
       this.askProfile = throttle(() => this.requestProfile(), LIVE_MS);
       this.listActions = {
@@ -114,7 +114,7 @@
 
     paintSelection() {
       const feature = this.active && this.annotations.feature(this.active);
-      const summary = this.summary && { ...this.summary, saved: Boolean(feature) };
+      const summary = this.summary && { ...this.summary, saved: feature ? feature.properties.name : null };
       ns.panels.selection($("explore-selection"), summary, {
         name: this.freeName("Region"), onSave: (name) => this.saveSelection(name), onMarkers: () => this.askMarkers(),
         onClear: () => this.clearSelection(), onInvert: () => { this.active = null; this.steps.push({ op: "invert" }); this.applySteps(); this.paintShapes(); },
@@ -273,7 +273,10 @@
 
     profileFeatures() {
       const { colour } = this.page.state;
-      return this.profileOf || (colour && colour.kind === "feature" ? [colour] : this.page.meta?.first_features || []);
+      const first = this.page.meta?.first_features || [];
+      if (this.profileOf) return this.profileOf;
+      if (!colour || colour.kind !== "feature") return first;
+      return [colour, ...first.filter((f) => f.tag !== colour.tag)];
     }
 
     setProfile(features) {

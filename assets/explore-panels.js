@@ -17,6 +17,9 @@
     return node;
   }
 
+  /** Replace all children; what is null is left out. */
+  const fill = (host, ...nodes) => host.replaceChildren(...nodes.filter((node) => node !== null));
+
   const icon = (name) => h("i", { class: `bi bi-${name}`, "aria-hidden": "true" });
   const iconButton = (name, label, onclick, props = {}) =>
     h("button", { type: "button", class: "ex-mini", title: label, "aria-label": label, onclick, ...props }, icon(name));
@@ -164,9 +167,9 @@
     const facts = [["Spots", count(summary.spots)], ["Tissue area", summary.area_mm2 === null ? "–" : `${number(summary.area_mm2)} mm²`]];
     if (value) facts.push([`Mean ${value.name}`, `${number(value.inside)}  ·  rest ${number(value.outside)}`]);
     const input = h("input", { class: "form-control form-control-sm", value: name, maxlength: "80", "aria-label": "Name of the new region",
-      "data-key": "selection-name", onkeydown: (e) => { if (e.key === "Enter") onSave(e.target.value); } });
-    host.replaceChildren(
-      h("h2", { class: "sm-head" }, h("span", {}, "Selection"), iconButton("x-lg", "Clear the selection (Esc)", onClear)),
+      "data-key": "selection-name", onkeydown: (e) => { if (e.key === "Enter") { e.preventDefault(); onSave(e.target.value); } } });
+    fill(host,
+      h("h2", { class: "sm-head" }, h("span", {}, summary.saved ? `Region · ${summary.saved}` : "Selection"), iconButton("x-lg", "Clear the selection (Esc)", onClear)),
       h("dl", { class: "sm-facts" }, facts.flatMap(([k, v]) => [h("dt", {}, k), h("dd", { class: "sm-num" }, v)])),
       shares(summary.categories),
       summary.saved ? null : h("div", { class: "sm-row ex-save" }, input,
@@ -230,8 +233,9 @@
       "aria-label": "Name", "data-key": `name-${feature.id}`, onblur: (e) => finish(e.target.value),
       onkeydown: (e) => {
         e.stopPropagation();
-        if (e.key === "Enter") finish(e.target.value);
-        if (e.key === "Escape") finish(null);
+        if (e.key !== "Enter" && e.key !== "Escape") return;
+        e.preventDefault(); // else this very key would press the button that gets the focus next
+        finish(e.key === "Enter" ? e.target.value : null);
       } });
   }
 

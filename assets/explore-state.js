@@ -9,6 +9,7 @@
   const request = (url, options) => window.SpatialMeta.api(url, options);
   const post = async (url, json, options = {}) => (await request(url, { method: "POST", json, ...options })).json();
   const words = (error) => {
+    if (error.status === undefined && !/fetch|network/i.test(error.message)) console.error(error); // ours, not the net's
     const { title, text, mend } = window.SpatialMeta.describe(error);
     return [title + ".", text, mend].filter(Boolean).join(" ");
   };

@@ -8,13 +8,14 @@
   const SMOOTH_PX = 1; // how far a simplified freehand line may lie from the hand's
   const NUDGE_PX = 40;
   const KEYS = { v: "select", b: "box", l: "lasso", r: "region", p: "polygon", t: "trajectory" };
+  // [words, key] pairs: what one may do next
   const HINTS = {
-    select: "Drag to pan, wheel to zoom. Click an outline to edit it.",
-    box: "Drag a box. Shift adds to the selection, Alt subtracts.",
-    lasso: "Draw around spots. Shift adds to the selection, Alt subtracts.",
-    region: "Draw around an area; it is saved as a region.",
-    polygon: "Click the corners; Enter or a double click closes, Backspace takes one back.",
-    trajectory: "Draw a path, or click its points and press Enter.",
+    select: [["Region", "R"], ["Trajectory", "T"], ["Lasso", "L"]],
+    box: [["Drag a box"], ["Add", "Shift"], ["Subtract", "Alt"]],
+    lasso: [["Draw around spots"], ["Add", "Shift"], ["Subtract", "Alt"]],
+    region: [["Draw around an area: saved as a region"], ["Cancel", "Esc"]],
+    polygon: [["Click corners"], ["Close", "Enter"], ["Back", "⌫"], ["Cancel", "Esc"]],
+    trajectory: [["Draw a path or click points"], ["End", "Enter"], ["Cancel", "Esc"]],
   };
 
   function svg(name, attributes = {}, parent = null) {

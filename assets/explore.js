@@ -17,6 +17,9 @@
     throw new Error(`the graph ${id} was not made`);
   }
 
+  /** A share as the address has it; what everybody starts with is left out. */
+  const percent = (share, usual) => (Math.round(share * 100) === usual ? null : Math.round(share * 100));
+
   class Page {
     constructor(context) {
       this.context = context;
@@ -70,9 +73,10 @@
 
     // --- a result ---------------------------------------------------------------------------------------------
     async showResult(result, first = false) {
+      this.wanted = result;
       const data = new ns.Data(result), meta = await data.meta();
       const [xy, umap] = await Promise.all([data.obsm("spatial"), meta.umap ? data.obsm(meta.umap) : null]);
-      if (!this.alive) return;
+      if (!this.alive || result !== this.wanted) return;
       Object.assign(this, { data, meta, xy, umapXY: umap });
       this.values.clear();
       this.columns = new Map(meta.columns.map((c) => [c.name, c]));
@@ -88,6 +92,7 @@
       this.umap.fit();
       this.setLayers();
       this.setImage();
+      if (this.controls) this.applyMarks();
       $("explore-count").textContent = this.countText();
       await this.startColours(first);
       this.limitTools();
@@ -191,6 +196,7 @@
     async recolour() {
       const { colour, second } = this.state, turn = (this.turn = (this.turn || 0) + 1);
       if (!colour || !this.controls) return;
+      this.coloured = this.colouring();
       const pair = this.controls.bivariate && colour.kind === "feature" && second;
       try {
         const [a, b] = await Promise.all([this.load(colour), pair ? this.load(second) : null]);
@@ -327,18 +333,23 @@
       this.tools.use(tool);
       this.umapTools.use(tool === "box" ? "box" : tool === "select" ? "select" : "lasso");
       document.querySelectorAll("#explore-toolbar [data-tool]").forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.tool === tool)));
-      $("explore-hint").textContent = ns.toolHints[tool];
+      $("explore-hint").replaceChildren(...ns.toolHints[tool].flatMap(([words, key]) =>
+        [ns.h("span", {}, words), ...(key ? [ns.h("kbd", { class: "sm-kbd" }, key)] : [])]));
     }
 
     setControls(controls) {
-      const before = this.controls || {};
       this.controls = controls;
       if (!this.meta) return;
-      if (controls.result !== this.meta.result && controls.result && controls.result !== before.result) return this.showResult(controls.result);
+      if (controls.result && controls.result !== this.wanted) return this.showResult(controls.result);
       this.applyMarks();
-      const plain = ["histology", "spots", "size", "result"];
-      if (Object.keys(controls).some((k) => !plain.includes(k) && JSON.stringify(controls[k]) !== JSON.stringify(before[k]))) this.recolour();
+      if (this.colouring() !== this.coloured) this.recolour();
       this.remember();
+    }
+
+    /** All that a repaint of the colours depends on; most moves of a control change none of it. */
+    colouring() {
+      const { scale, clip, log, bivariate } = this.controls;
+      return JSON.stringify([this.layer(), scale, clip, log, bivariate]);
     }
 
     applyMarks() {
@@ -402,8 +413,8 @@
       const moved = Math.abs(zoom - 1) > 1e-3 || Math.hypot(spatial.centre[0] - (x0 + x1) / 2, spatial.centre[1] - (y0 + y1) / 2) * spatial.scale > 1;
       const { profileOf, active } = this.findings;
       ns.address.write({
-        result: this.meta.result, colour: colour ? `${colour.kind}:${colour.name}` : null, layer: this.layer(), scale: c.scale,
-        clip: c.clip.join("-"), log: c.log ? 1 : null, histology: c.histology, spots: c.spots, size: c.size,
+        result: this.meta.result, colour: colour ? `${colour.kind}:${colour.name}` : null, layer: this.layer(), scale: c.scale === "viridis" ? null : c.scale,
+        clip: c.clip.join("-") === "2-98" ? null : c.clip.join("-"), log: c.log ? 1 : null, histology: percent(c.histology, 100), spots: percent(c.spots, 85), size: percent(c.size, 100),
         second: c.bivariate && second ? second.name : null, shape: active,
         profile: profileOf ? profileOf.map((f) => f.name).join("|") : null,
         at: moved ? [spatial.centre[0].toFixed(0), spatial.centre[1].toFixed(0), zoom.toFixed(3)].join(",") : null,

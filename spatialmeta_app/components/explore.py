@@ -18,9 +18,9 @@ from spatialmeta_app.services.explore import Controls, Shown
 
 TOOLS = (
     ("select", "cursor", "Select and pan", "V"),
-    ("box", "bounding-box-circles", "Box selection", "B"),
-    ("lasso", "bullseye", "Lasso selection", "L"),
-    ("region", "bezier2", "Region, drawn freely", "R"),
+    ("box", "bounding-box", "Box selection", "B"),
+    ("lasso", "dash-circle-dotted", "Lasso selection", "L"),
+    ("region", "vector-pen", "Region, drawn freely", "R"),
     ("polygon", "heptagon", "Region, corner by corner", "P"),
     ("trajectory", "arrow-up-right", "Trajectory", "T"),
 )
@@ -64,17 +64,20 @@ def _left(shown: Sequence[Shown], result: str, controls: Controls) -> list[Compo
         id=Explore.CATEGORIES,
         hidden=True,
     )
-    section = [head("Shown"), _select(Explore.RESULT, "Result that is shown", result_options(shown), result)]
+    section = [
+        head("Shown"),
+        _labelled(
+            Explore.RESULT,
+            "Result that is shown",
+            dbc.Select(id=Explore.RESULT, options=result_options(shown), value=result),
+        ),
+    ]
     return [panel(None, *section, *colour, _range(controls), *_marks(controls), categories)]
 
 
 def result_options(shown: Sequence[Shown]) -> list[dict[str, str]]:
     """The list of results that can be shown."""
     return [{"label": f"{s.title} · out of date" if s.stale else s.title, "value": s.id} for s in shown]
-
-
-def _select(id: str, label: str, options: Sequence[Any], value: Any) -> dbc.Select:
-    return dbc.Select(id=id, options=list(options), value=value, **{"aria-label": label})
 
 
 def _layer(controls: Controls) -> html.Div:
@@ -96,7 +99,7 @@ def _range(controls: Controls) -> html.Div:
     low, high = controls.clip
     return html.Div(
         [
-            head("Range", html.Span(id=Explore.RANGE_TEXT)),
+            html.H2(["Range", html.Span(id=Explore.RANGE_TEXT, className="sm-note sm-num")], className="sm-head"),
             html.Div(id=Explore.RANGE_BAR, className="ex-range-bar", **{"aria-hidden": "true"}),
             html.Div(
                 [
@@ -112,8 +115,8 @@ def _range(controls: Controls) -> html.Div:
 
 
 def _percent(id: str, label: str, value: float) -> html.Label:
-    field = dbc.Input(id=id, type="number", min=0, max=100, step="any", value=value, size="sm", **{"aria-label": label})
-    return html.Label([field, html.Span("%")], className="ex-percent", title=label)
+    field = dbc.Input(id=id, type="number", min=0, max=100, step="any", value=value, size="sm")
+    return html.Label([html.Span(label, className="visually-hidden"), field, "%"], className="ex-percent", title=label)
 
 
 def _marks(controls: Controls) -> list[Component]:
@@ -126,10 +129,8 @@ def _marks(controls: Controls) -> list[Component]:
 
 
 def _slider(id: str, title: str, value: float, least: int, most: int, *, note: str | None = None) -> list[Component]:
-    slider = dbc.Input(
-        id=id, type="range", min=least, max=most, step=1, value=value, class_name="form-range", **{"aria-label": title}
-    )
-    return [head(title, note), slider]
+    slider = dbc.Input(id=id, type="range", min=least, max=most, step=1, value=value, class_name="form-range")
+    return [head(html.Label(title, htmlFor=id), note), slider]
 
 
 def _centre() -> html.Div:
@@ -225,9 +226,8 @@ def _umap() -> html.Div:
 def _trajectory() -> html.Div:
     least, most, step = WIDTH_UM
     width = dbc.Input(
-        id=Explore.WIDTH, type="range", min=least, max=most, step=step, value=300, class_name="form-range",
-        **{"aria-label": "Corridor width in µm"},
-    )  # fmt: skip
+        id=Explore.WIDTH, type="range", min=least, max=most, step=step, value=300, class_name="form-range"
+    )
     controls = [
         html.Button(
             [icon("arrow-left-right"), " Reverse"], id=Explore.REVERSE, className="btn btn-link btn-sm", type="button"
@@ -240,6 +240,7 @@ def _trajectory() -> html.Div:
     return html.Div(
         [
             html.H2(title, className="sm-head"),
+            html.Label("Corridor width in µm", htmlFor=Explore.WIDTH, className="visually-hidden"),
             width,
             dcc.Graph(id=Explore.PROFILE, config=GRAPH, className="ex-profile"),
             html.Div(id=Explore.PROFILE_FEATURES, className="ex-chips"),

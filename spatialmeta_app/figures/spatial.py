@@ -39,6 +39,7 @@ def plane(*, y_range: tuple[float, float]) -> dict[str, Any]:
     """A layout that is only a coordinate system; the browser sets both ranges from one scale, so aspect is equal."""
     bare = {"visible": False, "fixedrange": True, "autorange": False, "showgrid": False, "zeroline": False}
     return {
+        "template": go.layout.Template(),  # none: the default one is larger than all the rest
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0, "pad": 0},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",

@@ -41,7 +41,7 @@ clientside_callback(
 
 clientside_callback(
     ClientsideFunction("explore", "width"),
-    Output(Explore.WIDTH, "title"),
+    Output(Explore.TRAJECTORY, "title"),
     Input(Explore.WIDTH, "value"),
     prevent_initial_call=True,
 )

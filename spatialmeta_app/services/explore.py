@@ -359,7 +359,9 @@ def _is_hexagonal(directory: Path) -> bool:
 
 def _means(view: View, mask: np.ndarray, value: Mapping[str, Any]) -> dict[str, Any]:
     if "index" in value:
-        index = int(value["index"])
+        index = value["index"]
+        if isinstance(index, bool) or not isinstance(index, int):
+            raise DataError("the index of a feature", found=repr(index)[:40])
         values, name = view.feature(index, value.get("layer")), str(view.features["name"][index])
     else:
         name = str(value.get("column"))

@@ -1,0 +1,132 @@
+"""The routes that Explore works with: arrays, selections, histology, revisions."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import shapely
+from PIL import Image
+
+from core import keys
+from tests.app.api.conftest import CHANGE
+from tests.app.explored import make_sample
+from tests.app.services.test_annotations import RING, document, path, region
+
+
+@pytest.fixture
+def made(workspace):
+    return make_sample(workspace)
+
+
+@pytest.fixture
+def base(made):
+    return f"/api/view/{made.results['cluster'].id}"
+
+
+def test_arrays_travel_as_raw_bytes_and_are_kept(client, base, made) -> None:
+    answer = client.get(f"{base}/obsm/spatial")
+    np.testing.assert_array_equal(np.frombuffer(answer.data, "<f4").reshape(-1, 2), made.xy.astype("f4"))
+    assert "immutable" in answer.headers["Cache-Control"]
+    assert "private" in answer.headers["Cache-Control"]
+    again = client.get(f"{base}/obsm/spatial", headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    values = np.frombuffer(client.get(f"{base}/feature/1?layer=normalized").data, "<f4")
+    np.testing.assert_allclose(values, made.joint.layers[keys.NORMALIZED][:, 1])
+    codes = np.frombuffer(client.get(f"{base}/obs/region").data, "<u2")
+    np.testing.assert_array_equal(codes, made.joint.obs["region"].cat.codes)
+    total = np.frombuffer(client.get(f"{base}/obs/total").data, "<f4")
+    np.testing.assert_allclose(total, made.joint.obs["total"])
+
+
+@pytest.mark.parametrize(
+    "address", ["obsm/X_nothing", "obsm/..%2F..%2Fresult.json", "obs/none", "feature/99", "feature/0?layer=../x"]
+)
+def test_unknown_names_are_404_with_words(client, base, address) -> None:
+    answer = client.get(f"{base}/{address}")
+    assert answer.status_code == 404
+    assert answer.get_json()["error"]["message"]
+
+
+def test_meta_and_search(client, base, made) -> None:
+    assert client.get(f"{base}/meta").get_json()["n_obs"] == made.joint.n_obs
+    (hit,) = client.get(f"{base}/search?q=taurine").get_json()["hits"]
+    assert hit["name"] == "tau"
+
+
+def test_histology_is_a_picture_at_its_address(client, base, made) -> None:
+    url = client.get(f"{base}/meta").get_json()["image"]["url"]
+    answer = client.get(url)
+    assert answer.mimetype == "image/jpeg"
+    assert Image.open(io.BytesIO(answer.data)).size == (70, 60)
+    assert "immutable" in answer.headers["Cache-Control"]
+    answer.close()
+    outside = url.replace("overview.jpg", "..%2Fview%2Fmeta.json")
+    assert client.get(outside).status_code == 404
+    assert client.get(url.replace("overview.jpg", "../view/meta.json")).status_code == 404
+
+
+def test_selection_measure_outline_markers(client, base, made) -> None:
+    steps = [{"op": "set", "space": "spatial", "geometry": {"type": "Polygon", "coordinates": [RING]}}]
+    expected = shapely.contains_xy(shapely.Polygon(RING), made.xy).sum()
+    body = {"steps": steps, "value": {"column": "total"}, "column": "region"}
+    found = client.post(f"{base}/selection", json=body, headers=CHANGE).get_json()
+    assert found["spots"] == expected
+    measured = client.post(f"{base}/measure", json={"document": document(region(), path())}, headers=CHANGE).get_json()
+    assert measured["measures"]["r"]["spots"] == expected
+    around = client.post(f"{base}/outline", json={"steps": steps}, headers=CHANGE).get_json()["geometries"]
+    assert around[0]["type"] == "Polygon"
+    rows = client.post(f"{base}/markers", json={"steps": steps, "layer": "normalized"}, headers=CHANGE).get_json()["rows"]
+    assert {"name", "auc", "log2fc", "fdr"} <= set(rows[0])
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("selection", {}),
+        ("selection", {"steps": "x"}),
+        ("selection", {"steps": [{"op": "set", "geometry": None}]}),
+        ("selection", {"steps": [], "value": {"index": "x"}}),
+        ("measure", {"document": []}),
+        ("measure", {"document": {"features": [{}]}}),
+        ("markers", {"steps": [], "layer": "normalized"}),
+    ],
+)
+def test_malformed_questions_are_answered_with_words(client, base, route, body) -> None:
+    answer = client.post(f"{base}/{route}", json=body, headers=CHANGE)
+    assert answer.status_code == 422
+    assert answer.get_json()["error"]["expected"]
+
+
+def test_revisions_conflicts_undo_and_etag(client, made) -> None:
+    url = made.annotations
+    first = client.get(url)
+    assert first.get_json()["number"] == 0
+    assert client.get(url, headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
+    saved = client.post(url, json={"base": 0, "document": document(region())}, headers=CHANGE).get_json()
+    assert saved["number"] == 1
+    assert saved["mine"]
+    assert "user" not in saved  # the id of a person is their cookie
+    late = client.post(url, json={"base": 0, "document": document(path())}, headers=CHANGE)
+    assert late.status_code == 409
+    assert client.get(url, headers={"If-None-Match": first.headers["ETag"]}).get_json()["document"] == document(region())
+    undone = client.post(f"{url}/undo", headers=CHANGE).get_json()
+    assert undone["document"]["features"] == []
+    assert (undone["can_undo"], undone["can_redo"]) == (False, True)
+    redone = client.post(f"{url}/redo", headers=CHANGE).get_json()
+    assert redone["document"] == document(region())
+
+
+def test_a_sample_is_reached_through_its_project_only(client, made) -> None:
+    assert client.get(f"/api/annotations/other/{made.sample.id}").status_code == 404
+
+
+def test_changes_need_the_header(client, made) -> None:
+    assert client.post(made.annotations, json={"base": 0, "document": document()}).status_code == 403
+
+
+@pytest.mark.parametrize("base_revision", [None, "1", True, 1.5])
+def test_base_is_a_number(client, made, base_revision) -> None:
+    answer = client.post(made.annotations, json={"base": base_revision, "document": document()}, headers=CHANGE)
+    assert answer.status_code == 422
