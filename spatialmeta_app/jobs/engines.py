@@ -34,7 +34,8 @@ SPARE_PAUSE_S = 10.0  # after a spare that ended by itself
 class LocalEngine:
     """Children on this machine, with one spare that has done its imports, so that a job starts at once."""
 
-    def __init__(self, *, spare: bool = True, command: Sequence[str] = CHILD) -> None:
+    def __init__(self, *, spare: bool = True, command: Sequence[str] = CHILD, threads: int | None = None) -> None:
+        self._threads = threads
         self._keep_spare = spare
         self._command = command
         self._spare: subprocess.Popen[bytes] | None = None
@@ -46,7 +47,7 @@ class LocalEngine:
         with self._lock:
             spare, self._spare = self._spare, None
             spare = spare if spare is not None and spare.poll() is None else None
-            child = spare or start(spec, command=self._command)
+            child = spare or start(spec, command=self._command, threads=self._threads)
             self._children.add(child)
         try:
             return supervise(spec, emit, cancelled, child=child, warm=spare is not None)
@@ -62,7 +63,7 @@ class LocalEngine:
                 _close(self._spare)
                 self._spare, self._not_before = None, time.monotonic() + SPARE_PAUSE_S
             if self._keep_spare and self._spare is None and time.monotonic() > self._not_before:
-                self._spare = start(command=self._command)
+                self._spare = start(command=self._command, threads=self._threads)
 
     def stop(self) -> None:
         with self._lock:

@@ -46,7 +46,7 @@ class Runner:
     def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
         self.settings = settings
         self.store = JobStore(settings)
-        self.engine = engine or LocalEngine()
+        self.engine = engine or LocalEngine(threads=max(1, (os.cpu_count() or 1) // settings.workers))
         self.name = f"{os.uname().nodename}-{os.getpid()}-{time.monotonic_ns()}"
         self._threads: dict[str, threading.Thread] = {}
         self._flags: dict[str, threading.Event] = {}
