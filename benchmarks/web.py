@@ -1,7 +1,7 @@
 """How the web application feels: start, page changes, recolouring, memory, beside the aims of the design.
 
-The recolour is measured at 5,000 and 100,000 spots: the server's part (one GET of a feature) and the bytes sent, beside the
-bytes that the same colours take as JSON numbers, which is what a figure sent whole would carry.
+The recolour is measured at 5,000 and 100,000 spots: the server's part (one GET of a feature) and the bytes sent, beside
+the bytes that the same colours take as JSON numbers, which is what a figure sent whole would carry.
 """
 
 from __future__ import annotations
