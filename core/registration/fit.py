@@ -16,6 +16,7 @@ COARSE_STEP_DEG = 15.0
 DIFFERENT_DEG = 25.0  # orientations further apart than this are rivals
 AMBIGUOUS = 0.25  # a confidence below this asks the person to look
 SURE = 0.5  # an outline that is surer than this needs no help from the measured values
+FLOOR = 0.02  # loss of outlines 0.2 spot distances apart: below it, which fits better is chance
 POSSIBLE = 5.0  # orientations whose loss is more times the best's are out
 SCALES = (0.9, 1.0, 1.15)
 #: outline points, steps and survivors of the rounds of the search
@@ -81,7 +82,7 @@ def fit(sm: Section, st: Section, starts: Starts, how: Descent, *, agreement: Ag
     cancelled = False
     if agreement is not None:
         starts, cancelled = search(sm, st, starts, how, watch)
-        possible = int((starts.loss <= POSSIBLE * starts.loss.min()).sum())
+        possible = int((starts.loss <= POSSIBLE * (starts.loss.min() + FLOOR)).sum())
         starts = starts.take(range(min(max(possible, 2), len(starts.loss))))  # sorted; a runner-up is always reported
     history = np.zeros(0)
     if not cancelled:
@@ -104,7 +105,7 @@ def _judge(starts: Starts, agreement: Agreement) -> tuple[int, Orientation]:
     rivals = [i for i in range(1, len(starts.loss)) if _differ(starts, 0, i)]
     if not rivals:
         return 0, Orientation(source="search")
-    confidence = 1 - starts.loss[0] / max(starts.loss[rivals[0]], 1e-12)
+    confidence = 1 - (starts.loss[0] + FLOOR) / (starts.loss[rivals[0]] + FLOOR)
     if confidence >= SURE:
         return 0, _orientation(starts, rivals[0], confidence, "outline")
     score = np.array([agreement(flip, values) for flip, values in zip(starts.flip, starts.values, strict=True)])
