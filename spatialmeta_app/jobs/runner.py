@@ -158,7 +158,10 @@ class Runner:
 
 
 class _Reporter:
-    """Gathers a child's lines and writes them to the store ten times a second, in one transaction."""
+    """Gathers a child's lines and writes them to the store ten times a second, in one transaction.
+
+    A runner that is killed loses what it gathered: at most a tenth of a second of a curve, no work.
+    """
 
     def __init__(self, store: JobStore, job: Job) -> None:
         self._store, self._job = store, job

@@ -134,7 +134,8 @@ class JobStore:
         return self.get(job)
 
     def events(self, job: str | Job, since: int = 0) -> list[dict[str, Any]]:
-        """What a job reported with numbers, all attempts, oldest first: ``{id, time, fraction, message, numbers}``."""
+        """What a job reported with numbers, all attempts, oldest first: ``{id, attempt, time, fraction, message,
+        numbers}``."""
         rows = self.database.rows("SELECT * FROM events WHERE job = ? AND id > ? ORDER BY id", (key(job), since))
         return [dict(row) | {"numbers": json.loads(row["numbers"])} for row in rows]
 
