@@ -125,7 +125,7 @@
   function drawPoints(canvas, view, xy, groups, side) {
     const { context, screen } = fitCanvas(canvas);
     context.setTransform(...screen);
-    const size = Math.max(1.5, side * view[0]);
+    const size = Math.max(1.5, 1.05 * side * view[0]); // overlapping a little: no seams
     for (const { color, index } of groups) {
       context.fillStyle = color;
       for (const i of index) {

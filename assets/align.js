@@ -355,18 +355,26 @@
     else if (s.mode === "live") { s.live = null; setMode(s.aligned ? "result" : "manual"); }
   }
 
+  const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+  // a job has its first preview with its first numbers; before that there is nothing to ask for
+  async function begun(id) {
+    const response = await fetch(`/api/jobs/${id}/events`).catch(() => null);
+    return Boolean(response && response.ok && (await response.json()).events.length);
+  }
+
   async function poll(id) {
+    while (following === id && mounted() && !(await begun(id))) await pause(POLL_MS);
     let tag = null;
     while (following === id && mounted()) {
       const began = performance.now();
-      try {
-        const response = await fetch(`/api/jobs/${id}/preview/alignment`, tag ? { headers: { "If-None-Match": tag } } : {});
-        if (response.status === 200 && following === id && s.scene.sm) {
-          tag = response.headers.get("ETag");
-          show(await response.arrayBuffer(), response.headers.get("X-Arrays"));
-        }
-      } catch { /* the next round asks again */ }
-      await new Promise((resolve) => setTimeout(resolve, Math.max(0, POLL_MS - (performance.now() - began))));
+      const headers = tag ? { "If-None-Match": tag } : {};
+      const response = await fetch(`/api/jobs/${id}/preview/alignment`, { headers }).catch(() => null);
+      if (response && response.status === 200 && following === id && s.scene.sm) {
+        tag = response.headers.get("ETag");
+        show(await response.arrayBuffer(), response.headers.get("X-Arrays"));
+      }
+      await pause(Math.max(0, POLL_MS - (performance.now() - began)));
     }
   }
 

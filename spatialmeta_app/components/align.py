@@ -12,7 +12,7 @@ from core.pipeline import STEPS
 from spatialmeta_app.components import steps
 from spatialmeta_app.components.panel import facts, format_number, icon, panel
 from spatialmeta_app.ids import Align, Steps
-from spatialmeta_app.services.align import MANUAL, TOTAL
+from spatialmeta_app.services.align import COLORS, MANUAL, TOTAL
 
 STEP = "align"
 #: parameter -> label, unit, (least, most, step) of the slider
@@ -126,7 +126,7 @@ def _overlay() -> html.Div:
         _tool("pan", "hand-index", "Drag moves the view"),
         _tool("fit", "fullscreen", "Fit the view (0)"),
     ]
-    color = dcc.Dropdown(id=Align.COLOR, value=TOTAL, clearable=False, className="sm-color", placeholder="Colour of SM")
+    color = dcc.Dropdown(id=Align.COLOR, options=COLORS, value=TOTAL, clearable=False, className="sm-color")
     bar = html.Div(
         [*tools, shown, html.Span(className="flex-grow-1"), steps.labelled("Colour of the SM pixels", color)],
         className="sm-toolbar",

@@ -127,7 +127,7 @@ def _slot(slot: Slot, class_name: str) -> html.Tr:
         [
             html.Td([html.Code(slot.name, className="sm-code"), state]),
             html.Td(slot.meaning, className="sm-muted"),
-            html.Td(slot.shape),
+            html.Td(slot.shape, className="text-nowrap"),
             html.Td(size(slot.bytes), className="sm-num"),
         ],
         className=class_name,

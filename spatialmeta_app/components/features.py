@@ -69,7 +69,7 @@ def _table_tools() -> list[Any]:
         inline=True,
         className="sm-tabs",
     )
-    field = dbc.Input(id=Features.SEARCH, type="search", placeholder="Name, symbol or m/z", size="sm", debounce=0.25)
+    field = dbc.Input(id=Features.SEARCH, type="search", placeholder="Search", size="sm", debounce=0.25)
     search = steps.labelled("Search features", field)
     return [
         html.Div([kinds, search], className="sm-row mb-2"),

@@ -138,6 +138,8 @@ def _color_bar(label: str) -> dict[str, Any]:
         "y": 0,
         "yanchor": "bottom",
         "outlinewidth": 0,
+        "xpad": 10,
+        "ypad": 6,
         "tickfont": looks.FONT,
         "nticks": 4,
     }

@@ -66,7 +66,7 @@ def offer_colors(query: str | None, value: str | None, pathname: str) -> list[di
 @callback(
     Output(Align.COLORED, "data"), Input(Align.COLOR, "value"), Input(FRAME, "value"), State(Shell.URL, "pathname")
 )
-def color(choice: str, frame: str, pathname: str) -> Any:
+def color(choice: str | None, frame: str, pathname: str) -> Any:
     """Where the values of the colour are."""
     return service.color(backend().workspace, _steps.sample(pathname), choice, frame=frame)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from spatialmeta_app.workspace import Workspace
 
 OUTLINE, TOTAL, PLAIN = "outline", "total", "plain"
+#: what SM can be coloured by besides its features
+COLORS = {TOTAL: "Total intensity", OUTLINE: "Outline", PLAIN: "One colour"}
 #: settings that the manual controls hold; the rest is in the form
 MANUAL = ("flip", "rotation_deg", "scale_x", "scale_y", "shift_x_um", "shift_y_um")
 SAVE = {"mode": "manual"}
@@ -103,8 +105,7 @@ def color_choices(workspace: Workspace, sample: str, query: str, *, keep: str | 
     if sm is None:
         return []
     view = open_view(workspace, sm)
-    fixed = [("Total intensity", TOTAL), ("Outline", OUTLINE), ("One colour", PLAIN)]
-    found = {value: label for label, value in fixed}
+    found = dict(COLORS)
     if keep and keep not in found:
         found[keep] = str(view.features["name"][int(keep)])
     found |= {str(hit["index"]): _label(hit) for hit in view.search(query, 30)}
@@ -116,10 +117,10 @@ def _label(hit: dict[str, Any]) -> str:
     return name if mz is None or f"{mz:g}"[:5] in name else f"{name}  m/z {mz:.4f}"
 
 
-def color(workspace: Workspace, sample: str, choice: str, *, frame: str = keys.SPATIAL) -> dict[str, Any] | None:
+def color(workspace: Workspace, sample: str, choice: str | None, *, frame: str = keys.SPATIAL) -> dict[str, Any] | None:
     """How ``assets/align.js`` colours the SM pixels; None for one colour."""
     sm = workspace.choices(sample).get("sm")
-    if sm is None or choice == PLAIN:
+    if sm is None or choice in (None, PLAIN):
         return None
     view, address = open_view(workspace, sm), f"/api/view/{sm.id}"
     if choice == OUTLINE:

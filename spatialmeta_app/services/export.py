@@ -51,6 +51,16 @@ MEANINGS = {
     keys.MORANS_FDR: "its false discovery rate",
     keys.SELECTED: "goes into the model",
     keys.TYPE: "ST or SM",
+    keys.MZ: "mass to charge",
+    keys.MORANS_P: "its p-value",
+    "n_counts": "gene counts of the spot",
+    "n_genes": "genes detected in the spot",
+    "mito_share": "share of mitochondrial counts",
+    "sm_total": "total intensity of the spot",
+    "n_metabolites": "metabolites detected in the spot",
+    "n_spots": "spots in which it is detected",
+    "rank": "by Moran's I, within its modality",
+    "excluded": "why it is not selected",
 }
 
 
@@ -110,7 +120,7 @@ def _obs_slots(meta: Mapping[str, Any]) -> list[Slot]:
     shown = {n: about for n, about in meta["obs"].items() if n not in ("total_st", "total_sm")}
     slots = []
     for name, about in shown.items():
-        kinds = f"{len(about['categories'])} categories" if about["kind"] == "categorical" else "numbers"
+        kinds = f"{len(about.get('categories', ()))} categories" if about["kind"] == "categorical" else "numbers"
         slots.append(Slot(f"obs['{name}']", kinds, MEANINGS.get(name, "")))
     return slots
 

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core import keys
-from core.options import from_mapping
-from core.pipeline import STEPS
-from spatialmeta_app.services.steps import Run, StepView
+from spatialmeta_app.services.steps import Run, StepView, config_of
 from spatialmeta_app.workspace.records import Result
 from spatialmeta_app.workspace.views import MISSING, View
 
@@ -166,7 +164,7 @@ def coverage(workspace: Workspace, result: Result) -> Coverage:
     """The links of a reassignment, found again from its inputs and settings."""
     from core.reassignment import links
 
-    config = from_mapping(STEPS["reassign"].Config, result.config)
+    config = config_of("reassign", result.config)
     joint = open_view(workspace, result)
     st_xy = coordinates(open_view(workspace, workspace.result(result.inputs["st"])))
     sm_xy = coordinates(open_view(workspace, workspace.result(result.inputs["sm"])))

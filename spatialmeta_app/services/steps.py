@@ -175,6 +175,12 @@ def changed_settings(step: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name in defaults and value != defaults[name]}
 
 
+def config_of(step: str, values: Mapping[str, Any]) -> Any:
+    """The Config of a kept run; settings that this version does not know any more are left out."""
+    known = _defaults(step)
+    return from_mapping(STEPS[step].Config, {name: value for name, value in values.items() if name in known})
+
+
 def _defaults(step: str) -> dict[str, Any]:
     return {o.name: o.default for o in options(STEPS[step].Config)}
 
@@ -186,8 +192,7 @@ def command_line(step: str, config: Any, files: Mapping[str, str] | None = None)
     """
     names = {**FILES, **(files or {})}
     words = ["python", "-m", "core", step, *_input_words(step, names), "--out", names[step]]
-    if not dataclasses.is_dataclass(config):
-        config = from_mapping(STEPS[step].Config, {n: v for n, v in config.items() if n in _defaults(step)})
+    config = config if dataclasses.is_dataclass(config) else config_of(step, config)
     return " ".join(shlex.quote(word) for word in (*words, *flags_of(config)))
 
 
