@@ -181,10 +181,12 @@ def test_square_section_is_turned_by_its_values() -> None:
     true = Similarity(90.0, True, 100.0, 100.0, (19.5, 19.5), (1000.0, 2000.0))
     st_xy = true.forward(xy)
 
+    centres = st_xy[rng.choice(len(st_xy), 6)]
+
     def values(at: np.ndarray, n: int) -> np.ndarray:
-        u, v = ((at - st_xy.mean(axis=0)) / 2000).T
-        levels = 3 + 2 * np.column_stack([u, v, u * v, u**2, v * u**2][: n // 2]) @ rng.normal(size=(n // 2, n))
-        return rng.poisson(np.exp(np.clip(levels, -3, 6))).astype(float)
+        """Poisson counts of n features that mark six round domains."""
+        distance = np.linalg.norm(at[:, None] - centres[None], axis=2)
+        return rng.poisson(np.exp(1 + np.exp(-((distance / 800) ** 2)) @ rng.uniform(0, 2, (6, n)))).astype(float)
 
     pair = Pair(st_xy, xy, 1.0, values=(values(st_xy, 8), values(true.forward(xy), 10)))
     result = register(pair, AlignConfig(max_steps=60), Context())
