@@ -10,10 +10,16 @@ import pytest
 VARIABLE = "SPATIALMETA_TEST_DATA"
 
 
+def real_data() -> Path | None:
+    """Folder of the real data sets; None where it is missing."""
+    folder = Path(os.environ.get(VARIABLE, Path(__file__).parents[1].parent / "shared" / "data"))
+    return folder if folder.is_dir() else None
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder of the real data sets; tests that need it are skipped where it is missing."""
-    folder = Path(os.environ.get(VARIABLE, Path(__file__).parents[1].parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no real data: {folder} does not exist; set {VARIABLE}")
+    folder = real_data()
+    if folder is None:
+        pytest.skip(f"no real data beside the project: set {VARIABLE} to its folder")
     return folder
