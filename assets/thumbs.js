@@ -67,17 +67,17 @@
     canvas.dataset.drawn = "1";
   }
 
-  async function load(canvas) {
+  async function load(canvas, tried) {
     canvas.dataset.loaded = "1";
     try {
       const [xy, values] = await Promise.all([floats(canvas.dataset.xy), floats(canvas.dataset.values)]);
       draw(canvas, xy, values);
       new ResizeObserver(() => draw(canvas, xy, values)).observe(canvas);
     } catch (error) {
-      canvas.dataset.drawn = "failed";
+      if (tried < 3 && canvas.isConnected) setTimeout(() => load(canvas, tried + 1), 1000 * 2 ** tried);
     }
   }
 
-  new MutationObserver(() => document.querySelectorAll("canvas.sm-thumb:not([data-loaded])").forEach(load))
+  new MutationObserver(() => document.querySelectorAll("canvas.sm-thumb:not([data-loaded])").forEach((c) => load(c, 0)))
     .observe(document.documentElement, { childList: true, subtree: true });
 })();

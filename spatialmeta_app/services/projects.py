@@ -101,6 +101,7 @@ def create(workspace: Workspace, name: str, user: str) -> str:
 def walk_through(workspace: Workspace, user: str) -> str:
     """A copy of the demonstration that *user* may change; returns the address of its Data page."""
     project = workspace.copy_project(DEMO, user)
+    workspace.rename_project(project, f"{project.name}, my copy")
     return f"/p/{project.id}/{workspace.samples(project)[0].id}/data"
 
 

@@ -101,6 +101,7 @@ def test_the_demonstration_is_shared_copied_and_never_changed(workspace: Workspa
 
     address = projects.walk_through(workspace, "ada")
     copy = next(c.project for c in projects.cards(workspace, "ada") if not c.project.demo)
+    assert copy.name == "Demonstration, my copy"
     assert address.startswith(f"/p/{copy.id}/")
     assert address.endswith("/data")
     with pytest.raises(ForbiddenError):
