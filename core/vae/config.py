@@ -11,11 +11,46 @@ AUTO = "auto"
 #: values of the settings that are left empty, by preset; docs/integration.md has the experiments behind them.
 #: The `paper-` presets are the published form: counts in, no neighbours, the authors' weights.
 PRESETS: dict[str, dict] = {
-    "single": {"weight_st": 1.0, "weight_sm": 1.0, "weight_kl": 1.0, "weight_mmd": 0.0, "neighbours": 6},
-    "multi": {"weight_st": 1.0, "weight_sm": 1.0, "weight_kl": 1.0, "weight_mmd": 10.0, "neighbours": 6},
-    "sm-only": {"weight_st": 0.0, "weight_sm": 1.0, "weight_kl": 1.0, "weight_mmd": 0.0, "neighbours": 6},
-    "paper-single": {"weight_st": 5.0, "weight_sm": 1.0, "weight_kl": 0.5, "weight_mmd": 0.0, "neighbours": 0},
-    "paper-multi": {"weight_st": 8.0, "weight_sm": 2.0, "weight_kl": 1.0, "weight_mmd": 10.0, "neighbours": 0},
+    "single": {
+        "weight_st": 1.0,
+        "weight_sm": 1.0,
+        "weight_kl": 1.0,
+        "weight_mmd": 0.0,
+        "neighbours": 6,
+        "weight_agreement": 10.0,
+    },
+    "multi": {
+        "weight_st": 1.0,
+        "weight_sm": 1.0,
+        "weight_kl": 1.0,
+        "weight_mmd": 10.0,
+        "neighbours": 6,
+        "weight_agreement": 10.0,
+    },
+    "sm-only": {
+        "weight_st": 0.0,
+        "weight_sm": 1.0,
+        "weight_kl": 1.0,
+        "weight_mmd": 0.0,
+        "neighbours": 6,
+        "weight_agreement": 10.0,
+    },
+    "paper-single": {
+        "weight_st": 5.0,
+        "weight_sm": 1.0,
+        "weight_kl": 0.5,
+        "weight_mmd": 0.0,
+        "neighbours": 0,
+        "weight_agreement": 0.0,
+    },
+    "paper-multi": {
+        "weight_st": 8.0,
+        "weight_sm": 2.0,
+        "weight_kl": 1.0,
+        "weight_mmd": 10.0,
+        "neighbours": 0,
+        "weight_agreement": 0.0,
+    },
 }
 
 
@@ -70,7 +105,7 @@ class IntegrateConfig:
         advanced=True,
     )
     sm_input: str = option(
-        "standardize",
+        "log1p_standardize",
         "metabolite values that the model sees: standardised, or log first",
         choices=("standardize", "log1p_standardize"),
         advanced=True,
@@ -80,6 +115,9 @@ class IntegrateConfig:
     )
     weight_single: float = option(
         1.0, "weight of reconstructing from one modality alone, against the joint", minimum=0.0, advanced=True
+    )
+    weight_agreement: float | None = option(
+        None, "weight of the single embeddings being what one modality tells of the joint", minimum=0.0, advanced=True
     )
     kl_warmup_epochs: int = option(
         16, "epochs over which the KL weight grows to its full value", minimum=0, advanced=True
@@ -104,7 +142,7 @@ def resolve(config: IntegrateConfig, *, n_samples: int, has_st: bool, has_spatia
     if preset == AUTO:
         preset = ("multi" if n_samples > 1 else "single") if has_st else "sm-only"
     empty = {f.name for f in fields(config) if getattr(config, f.name) is None}
-    values = dict(PRESETS[preset]) | ({} if has_spatial else {"neighbours": 0})
+    values = dict(PRESETS[preset]) | ({} if has_spatial else {"neighbours": 0, "weight_agreement": 0.0})
     return replace(config, preset=preset, **{k: v for k, v in values.items() if k in empty})
 
 

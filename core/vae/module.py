@@ -35,6 +35,7 @@ class Losses:
     reconstruction: dict[str, Tensor]
     kl: Tensor
     mmd: Tensor
+    agreement: Tensor
 
 
 class Module(nn.Module):
@@ -75,7 +76,12 @@ class Module(nn.Module):
 
     def encode(self, inputs: dict[str, Tensor]) -> Posterior:
         """Transformed values (rows, features) by modality to the posterior (paper, eq. 8-12)."""
-        hidden = {m.name: self.encoders[m.name](inputs[m.name]) for m in self.modalities}
+        return self._posterior(self._hidden(inputs))
+
+    def _hidden(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {m.name: self.encoders[m.name](inputs[m.name]) for m in self.modalities}
+
+    def _posterior(self, hidden: dict[str, Tensor]) -> Posterior:
         joint = torch.cat([hidden[m.name] for m in self.modalities], dim=1)
         mean = self.joint_mean(joint).float()
         sigma = self.joint_log_sigma(joint).float().clamp(-10.0, 10.0).exp() + SIGMA_FLOOR
@@ -88,7 +94,8 @@ class Module(nn.Module):
     def forward(self, minibatch: Minibatch) -> Losses:
         """Draw z once and evaluate all terms (paper, eq. 18-19)."""
         inputs = self.inputs(minibatch)
-        posterior = self.encode(inputs)
+        hidden = self._hidden(inputs)
+        posterior = self._posterior(hidden)
         z = posterior.mean + posterior.sigma * torch.randn_like(posterior.sigma)
         batch = self.batch(minibatch.batch)
         n = len(z)
@@ -99,7 +106,7 @@ class Module(nn.Module):
             transformed = inputs[name] if rows is minibatch.inputs[name] else self.transforms[name](rows)
             terms[name] = self._reconstruct(name, sources, rows, transformed) / n
         kl = kl_to_standard_normal(posterior.mean, posterior.sigma) / n
-        return Losses(terms, kl, self._mmd(z, minibatch.batch))
+        return Losses(terms, kl, self._mmd(z, minibatch.batch), self._agreement(hidden, posterior.mean) / n)
 
     def _reconstruct(self, name: str, sources: list[Tensor], rows: SparseRows, transformed: Tensor) -> Tensor:
         """Sum over a minibatch, from the joint sample and, where there are several modalities, from the modality's
@@ -117,6 +124,18 @@ class Module(nn.Module):
             return z.new_zeros(())
         with torch.autocast(z.device.type, enabled=False):  # distances by products need all digits
             return mmd(z, codes[:, 0], self.batch_levels[0])
+
+    def _agreement(self, hidden: dict[str, Tensor], joint: Tensor) -> Tensor:
+        """Half the squared distance of each single mean from the joint one, summed over all entries.
+
+        A reconstruction of its own modality leaves a single mean free in all directions that this modality's decoder
+        ignores. With this term it becomes the expected joint embedding given one modality, which is what comparing
+        the two by angle (eq. 20) takes for granted. It moves the heads of the single means and nothing else, so the
+        joint embedding is not bent towards what each modality could do alone.
+        """
+        joint = joint.detach()
+        apart = [0.5 * (head(hidden[name].detach()) - joint).square().sum() for name, head in self.single_mean.items()]
+        return sum(apart, joint.new_zeros(()))
 
     def decode(self, latent: Tensor, codes: Tensor) -> dict[str, Tensor]:
         """Expected values (see :class:`core.vae.modality.Likelihood`) of latent means, by modality.

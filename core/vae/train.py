@@ -147,7 +147,7 @@ class _Trainer:
         total = self.config.weight_kl * kl_share * losses.kl
         for modality in self.module.modalities:
             total = total + modality.weight * losses.reconstruction[modality.name]
-        return total + self.config.weight_mmd * losses.mmd
+        return total + self.config.weight_mmd * losses.mmd + self.config.weight_agreement * losses.agreement
 
     def _finish_epoch(self) -> None:
         state = self.state
@@ -233,6 +233,6 @@ class _Trainer:
 
 def _numbers(loss: torch.Tensor, losses: Losses) -> dict[str, float]:
     terms = {name.lower(): value for name, value in losses.reconstruction.items()}
-    terms |= {"loss": loss, "kl": losses.kl, "mmd": losses.mmd}
+    terms |= {"loss": loss, "kl": losses.kl, "mmd": losses.mmd, "agreement": losses.agreement}
     values = torch.stack([t.detach() for t in terms.values()]).tolist()  # one wait for the device, not one per term
     return dict(zip(terms, values, strict=True))
