@@ -1,23 +1,25 @@
 """Upload of a large file: time, and the server's memory meanwhile (aim: 2 GiB at less than 200 MB).
 
-``SPATIALMETA_BENCH_UPLOAD_MIB`` sets the size in MiB; 2048 where it is not set. The file is sparse on the sender's side:
-its bytes are zeros made on the way. On the server it takes its full size for as long as the measurement lasts.
+``SPATIALMETA_BENCH_UPLOAD_MIB`` sets the size in MiB; 2048 where it is not set. The bytes are zeros made on the way; on
+the server they take their full size for as long as the measurement lasts.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import tempfile
 import threading
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from benchmarks.server import Server, running
 from spatialmeta_app.config import Settings
 from spatialmeta_app.workspace import Workspace
+from tests.e2e.serving import Server, running
 
 MIB = 1 << 20
 VARIABLE = "SPATIALMETA_BENCH_UPLOAD_MIB"
@@ -26,8 +28,11 @@ SAMPLE_S = 0.05
 
 def main() -> None:
     size = int(os.environ.get(VARIABLE, "2048")) * MIB
-    with running(demo="0", runner="1", min_free_bytes="0") as server:
-        process = psutil.Process(server.pid)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(Path(folder) / "data", demo="0", min_free_bytes="0") as server,
+    ):
+        process = psutil.Process(server.process.pid)
         before = process.memory_info().rss
         with Peak(process) as peak:
             seconds = _upload(server, size)
