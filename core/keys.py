@@ -19,6 +19,9 @@ MORANS_I = "morans_i"
 MORANS_P = "morans_p"
 MORANS_FDR = "morans_fdr"
 SELECTED = "selected"  # bool: feature goes into the CVAE
+RANK = "rank"  # 1 is the highest Moran's I of its modality; 0 where there is none (constant feature)
+EXCLUDED = "excluded"  # why a feature is not selected; '' where it is
+N_SPOTS = "n_spots"  # spots with a value above zero
 
 # layers
 COUNTS = "counts"  # raw counts (ST) and raw intensities (SM), float32 CSR; X holds the same
@@ -29,6 +32,11 @@ RECONSTRUCTION = "reconstruction"
 SAMPLE = "sample"
 LEIDEN = "leiden"
 CONTRIBUTION = {ST: "contribution_st", SM: "contribution_sm"}
+N_COUNTS = "n_counts"  # quality of a spot: counts, genes and mitochondrial share of ST …
+N_GENES = "n_genes"
+MITO_SHARE = "mito_share"
+SM_TOTAL = "sm_total"  # … total intensity and metabolites of SM
+N_METABOLITES = "n_metabolites"
 N_PIXELS = "n_sm_pixels"  # SM pixels averaged into this spot
 MEAN_PIXEL_DISTANCE_UM = "sm_pixel_distance_um"
 
@@ -44,6 +52,8 @@ UNS_SPATIAL = "spatial"  # as scanpy and squidpy read it
 UNS = "spatialmeta"
 HISTORY = "history"
 ALIGNMENT = "alignment"
+REASSIGNMENT = "reassignment"  # coverage and totals before and after
+TARGET_SUMS = "target_sums"  # what each modality is normalised to
 TRAINING = "training"
 REGIONS = "regions"
 TRAJECTORIES = "trajectories"

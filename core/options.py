@@ -7,6 +7,7 @@ One field feeds the form of a page, the ``--help`` of the command line, the chec
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class Option:
     """A field of a Config as forms and the command line need it."""
 
     name: str
+    label: str  # what a form calls it
     type: type  # int, float, str or bool
     optional: bool  # None is a value
     default: Any
@@ -46,8 +48,9 @@ def option(
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
     advanced: bool = False,
+    label: str = "",
 ) -> Any:
-    """A dataclass field with its one-line meaning, unit and range."""
+    """A dataclass field with its one-line meaning, unit and range; *label* where its name reads badly in a form."""
     metadata = {
         "help": help,
         "unit": unit,
@@ -55,6 +58,7 @@ def option(
         "maximum": maximum,
         "choices": choices,
         "advanced": advanced,
+        "label": label,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -65,9 +69,9 @@ def options(config: type) -> list[Option]:
     found = []
     for field in dataclasses.fields(config):
         base, optional = _split_optional(hints[field.name])
-        found.append(
-            Option(name=field.name, type=base, optional=optional, default=field.default, **field.metadata)
-        )
+        metadata = dict(field.metadata)
+        metadata["label"] = metadata["label"] or field.name.replace("_", " ").capitalize()
+        found.append(Option(name=field.name, type=base, optional=optional, default=field.default, **metadata))
     return found
 
 
@@ -120,7 +124,7 @@ def _cast(kind: type, value: Any) -> Any:
     if kind is int:
         return int(float(value))
     value = kind(value)
-    if kind is float and value != value:
+    if kind is float and math.isnan(value):
         raise ValueError
     return value
 

@@ -24,8 +24,7 @@ from core.spatial.scale import um_per_px
 if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
     from anndata import AnnData
 
-#: uns['spatialmeta'][REASSIGNMENT]: the coverage report, plain numbers and arrays
-REASSIGNMENT = "reassignment"
+#: uns['spatialmeta'][keys.REASSIGNMENT]: the coverage report, plain numbers and arrays
 #: suffix of a metabolite that has the name of a gene
 CLASH_SUFFIX = "_SM"
 
@@ -34,9 +33,11 @@ CLASH_SUFFIX = "_SM"
 class ReassignConfig:
     """Settings of :func:`reassign`."""
 
-    k: int = option(5, "nearest SM pixels that a spot averages", unit="pixels", minimum=1, maximum=1000)
+    k: int = option(
+        5, "nearest SM pixels that a spot averages", unit="pixels", minimum=1, maximum=1000, label="Pixels per spot (K)"
+    )
     max_distance_factor: float = option(
-        1.5, "reach of a spot", unit="× smallest ST spot distance", minimum=0.01, maximum=100.0
+        1.5, "reach of a spot", unit="× smallest ST spot distance", minimum=0.01, maximum=100.0, label="Reach"
     )
     weighting: str = option(
         "mean", "all pixels count alike, or near ones more (1 / distance)", choices=("mean", "distance")
@@ -45,6 +46,7 @@ class ReassignConfig:
         "drop",
         "spots without a pixel within reach: leave out, keep without metabolites, or take the nearest pixel",
         choices=("drop", "keep", "nearest"),
+        label="Spots without a pixel",
     )
 
 
@@ -308,6 +310,6 @@ def _write_uns(joint: AnnData, st: AnnData, sm: AnnData, report: dict[str, objec
     merged = {name: ours[name] for name in ours if name != keys.HISTORY}
     if keys.ALIGNMENT in theirs:
         merged[keys.ALIGNMENT] = theirs[keys.ALIGNMENT]
-    merged[REASSIGNMENT] = report
+    merged[keys.REASSIGNMENT] = report
     joint.uns[keys.UNS] = merged
     merge_histories(joint, [st, sm])

@@ -11,7 +11,7 @@ PREFIX = "SPATIALMETA_"
 GIB = 1 << 30
 
 
-def _setting(default, help: str):
+def _setting(default, help: str):  # its calls below give dataclass fields, as field() itself does
     return field(default=default, metadata={"help": help})
 
 

@@ -32,10 +32,10 @@ SMALLEST_UMAP = 8
 class ClusterConfig:
     """Settings of :func:`cluster`."""
 
-    n_neighbors: int = option(15, "neighbours of a spot in the embedding", minimum=2, maximum=500)
+    n_neighbors: int = option(15, "neighbours of a spot in the embedding", minimum=2, maximum=500, label="Neighbours")
     resolution: float = option(1.0, "Leiden resolution: higher gives more clusters", minimum=1e-3, maximum=50.0)
     n_clusters: int | None = option(
-        None, "wanted number of clusters; empty: as the resolution gives", minimum=1, maximum=500
+        None, "wanted number of clusters; empty: as the resolution gives", minimum=1, maximum=500, label="Clusters"
     )
     min_dist: float = option(0.5, "UMAP: how near points may lie", minimum=0.0, maximum=0.99, advanced=True)
     seed: int = option(0, "seed of Leiden and UMAP", minimum=0, advanced=True)

@@ -20,18 +20,19 @@ if TYPE_CHECKING:  # the web process reads the Configs and must stay free of ann
     from anndata import AnnData
 
 #: var columns beside those of core.keys
-RANK = "rank"  # 1 is the highest Moran's I of its modality; 0 where there is none (constant feature)
-EXCLUDED = "excluded"  # why a feature is not selected; '' where it is
-N_SPOTS = "n_spots"  # spots with a value above zero
 
 
 @dataclass(frozen=True)
 class FeaturesConfig:
     """Settings of :func:`select_features`."""
 
-    n_genes: int = option(2000, "most spatially variable genes to select", minimum=0, maximum=100_000)
-    n_metabolites: int = option(800, "most spatially variable metabolites to select", minimum=0, maximum=100_000)
-    min_spots: int = option(3, "leave out features detected in fewer spots", unit="spots", minimum=0)
+    n_genes: int = option(2000, "most spatially variable genes to select", minimum=0, maximum=100_000, label="Genes")
+    n_metabolites: int = option(
+        800, "most spatially variable metabolites to select", minimum=0, maximum=100_000, label="Metabolites"
+    )
+    min_spots: int = option(
+        3, "leave out features detected in fewer spots", unit="spots", minimum=0, label="Fewest spots"
+    )
     normalisation: str = option("total", "scale every spot to the same total, or not", choices=("total", "none"))
     gene_target: float | None = option(
         1e4, "total counts of a spot after normalisation; empty: the median total", minimum=1e-6, advanced=True
@@ -101,7 +102,7 @@ def _write_scores(joint: AnnData, config: FeaturesConfig, context: Context) -> N
     joint.var[keys.MORANS_FDR] = moran.fdr
     counts = sparse.csc_matrix(counts_of(joint))
     positive = sparse.csc_matrix((counts.data > 0, counts.indices, counts.indptr), shape=counts.shape)
-    joint.var[N_SPOTS] = np.asarray(positive.sum(axis=0, dtype=np.int64)).ravel()
+    joint.var[keys.N_SPOTS] = np.asarray(positive.sum(axis=0, dtype=np.int64)).ravel()
 
 
 def _write_selection(joint: AnnData, config: FeaturesConfig) -> None:
@@ -113,7 +114,7 @@ def _write_selection(joint: AnnData, config: FeaturesConfig) -> None:
         raise ConfigError("a feature to be pinned or dropped, not both", found=", ".join(joint.var_names[both]))
     rank = np.zeros(joint.n_vars, dtype=np.int64)
     reason = np.full(joint.n_vars, "", dtype=object)
-    score, n_spots = var[keys.MORANS_I].to_numpy(), var[N_SPOTS].to_numpy()
+    score, n_spots = var[keys.MORANS_I].to_numpy(), var[keys.N_SPOTS].to_numpy()
     for modality, wanted in ((keys.ST, config.n_genes), (keys.SM, config.n_metabolites)):
         here = (var[keys.TYPE] == modality).to_numpy()
         ranked = np.flatnonzero(here & np.isfinite(score))
@@ -126,7 +127,7 @@ def _write_selection(joint: AnnData, config: FeaturesConfig) -> None:
         reason[able[wanted:]] = f"not among the {wanted} highest Moran's I"
     reason[dropped] = "dropped by hand"
     reason[pinned] = ""
-    var[RANK], var[keys.SELECTED], var[EXCLUDED] = rank, reason == "", reason.astype(str)
+    var[keys.RANK], var[keys.SELECTED], var[keys.EXCLUDED] = rank, reason == "", reason.astype(str)
 
 
 def names_of(text: str, known: np.ndarray) -> np.ndarray:

@@ -13,8 +13,7 @@ from core.errors import DataError
 if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
     from anndata import AnnData
 
-#: uns['spatialmeta'][TARGET_SUMS][modality]: the total that every spot was brought to
-TARGET_SUMS = "target_sums"
+#: uns['spatialmeta'][keys.TARGET_SUMS][modality]: the total that every spot was brought to
 
 
 def normalize_total(
@@ -82,7 +81,7 @@ def normalize_modalities(adata: AnnData, *, gene_target: float | None = 1e4, nor
     if not np.array_equal(order, np.arange(adata.n_vars)):
         stacked = stacked[:, np.argsort(order)]
     adata.layers[keys.NORMALIZED] = stacked
-    adata.uns[keys.UNS] = {**adata.uns.get(keys.UNS, {}), TARGET_SUMS: targets}
+    adata.uns[keys.UNS] = {**adata.uns.get(keys.UNS, {}), keys.TARGET_SUMS: targets}
 
 
 def counts_of(adata: AnnData) -> np.ndarray | sparse.spmatrix:

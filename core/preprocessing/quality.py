@@ -14,11 +14,6 @@ if TYPE_CHECKING:  # the web process reads the Configs and must stay free of ann
     from anndata import AnnData
 
 #: obs columns
-N_COUNTS = "n_counts"
-N_GENES = "n_genes"
-MITO_SHARE = "mito_share"
-SM_TOTAL = "sm_total"
-N_METABOLITES = "n_metabolites"
 
 
 def totals_and_detected(X: np.ndarray | sparse.spmatrix) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +42,7 @@ def write_quality(adata: AnnData) -> None:
         symbols = adata.var.get(keys.SYMBOL, adata.var_names)
         mito = np.flatnonzero(genes)[mitochondrial(np.asarray(symbols)[genes])]
         share = np.asarray(counts[:, mito].sum(axis=1, dtype=np.float64)).ravel()
-        adata.obs[N_COUNTS], adata.obs[N_GENES] = total, detected
-        adata.obs[MITO_SHARE] = np.divide(share, total, out=np.zeros_like(total), where=total > 0)
+        adata.obs[keys.N_COUNTS], adata.obs[keys.N_GENES] = total, detected
+        adata.obs[keys.MITO_SHARE] = np.divide(share, total, out=np.zeros_like(total), where=total > 0)
     if not genes.all():
-        adata.obs[SM_TOTAL], adata.obs[N_METABOLITES] = totals_and_detected(counts[:, ~genes])
+        adata.obs[keys.SM_TOTAL], adata.obs[keys.N_METABOLITES] = totals_and_detected(counts[:, ~genes])

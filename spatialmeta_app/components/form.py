@@ -54,19 +54,13 @@ def config_form(
     return html.Div(parts, className="sm-form")
 
 
-def label(option: Option) -> str:
-    """``n_genes -> 'N genes'``: the field's name in words."""
-    words = option.name.replace("_", " ")
-    return words[:1].upper() + words[1:]
-
-
 def _field(option: Option, form: str, value: Any) -> html.Div:
     id = {"form": form, "option": option.name}
     unit = html.Span(f" {option.unit}", className="sm-unit") if option.unit else None
     return html.Div(
         [
             # The label wraps its field: pattern ids are no valid targets of html 'for'.
-            html.Label([html.Span([label(option), unit]), _control(option, id, value)], className="sm-field-label"),
+            html.Label([html.Span([option.label, unit]), _control(option, id, value)], className="sm-field-label"),
             html.Div([option.help, _range(option)], className="sm-note"),
         ],
         className="sm-field-row",

@@ -11,11 +11,11 @@ from sklearn.neighbors import NearestNeighbors
 from core import keys
 from core.context import Context
 from core.errors import Cancelled, ConfigError, DataError
-from core.reassignment import REASSIGNMENT, ReassignConfig, audit, knn_links, knn_weights, reassign
+from core.reassignment import ReassignConfig, audit, knn_links, knn_weights, reassign
 from core.spatial import smallest_distance
 from tests.core.pairs import hexagon, pair, section
 
-REPORT = lambda joint: joint.uns[keys.UNS][REASSIGNMENT]  # noqa: E731
+REPORT = lambda joint: joint.uns[keys.UNS][keys.REASSIGNMENT]  # noqa: E731
 
 
 def by_loops(target: np.ndarray, source: np.ndarray, k: int, reach: float) -> np.ndarray:

@@ -9,7 +9,7 @@ from core import keys
 from core.context import Context
 from core.errors import Cancelled, ConfigError, DataError
 from core.preprocessing import FeaturesConfig, select_features
-from core.preprocessing.features import EXCLUDED, RANK, names_of
+from core.preprocessing.features import names_of
 from core.reassignment import reassign
 from core.spatial import grid_graph, morans_i, row_standardised
 from tests.core.pairs import pair
@@ -26,9 +26,9 @@ def test_selects_the_most_variable_of_each_modality(joint: AnnData) -> None:
         part = found[found[keys.TYPE] == modality]
         assert part[keys.SELECTED].sum() == n
         assert set(part.index[part[keys.SELECTED]]) == set(part[keys.MORANS_I].nlargest(n).index)
-        assert sorted(part[RANK]) == list(range(1, len(part) + 1))
-        assert spearmanr(part[RANK], part[keys.MORANS_I]).statistic == pytest.approx(-1)
-    assert (found[EXCLUDED] == "").equals(found[keys.SELECTED])
+        assert sorted(part[keys.RANK]) == list(range(1, len(part) + 1))
+        assert spearmanr(part[keys.RANK], part[keys.MORANS_I]).statistic == pytest.approx(-1)
+    assert (found[keys.EXCLUDED] == "").equals(found[keys.SELECTED])
     # the first half of the features was made smooth in space
     smooth = [f"Gene{i}" for i in range(10)]
     assert set(found.index[found[keys.SELECTED]][:5]) <= set(smooth)
@@ -53,7 +53,7 @@ def test_input_is_not_changed_and_result_can_be_saved(joint: AnnData, tmp_path) 
     assert list(joint.layers) == layers
     again = read_h5ad(tmp_path / "a.h5ad")
     assert again.var[keys.SELECTED].dtype == bool
-    assert again.var[EXCLUDED].astype(str).str.contains("not among the 3 highest").sum() == 17
+    assert again.var[keys.EXCLUDED].astype(str).str.contains("not among the 3 highest").sum() == 17
 
 
 def test_pinned_and_dropped(joint: AnnData) -> None:
@@ -61,7 +61,7 @@ def test_pinned_and_dropped(joint: AnnData) -> None:
     var = select_features(joint, config).var
     assert var.loc["Gene19", keys.SELECTED]
     assert var.loc["mz11", keys.SELECTED]
-    assert var.loc["Gene0", EXCLUDED] == "dropped by hand"
+    assert var.loc["Gene0", keys.EXCLUDED] == "dropped by hand"
     assert (var[keys.TYPE] == keys.ST)[var[keys.SELECTED]].sum() == 3
     with pytest.raises(ConfigError, match="Nope"):
         select_features(joint, FeaturesConfig(pinned="Nope"))
@@ -82,9 +82,9 @@ def test_rare_and_constant_features(joint: AnnData) -> None:
     X[7, 3] = 5
     joint.X, joint.layers[keys.COUNTS] = X, X
     var = select_features(joint, FeaturesConfig(min_spots=3)).var
-    assert var[EXCLUDED].iloc[2] == "the same value everywhere"
-    assert var[RANK].iloc[2] == 0
-    assert var[EXCLUDED].iloc[3] == "detected in 1 of at least 3 spots"
+    assert var[keys.EXCLUDED].iloc[2] == "the same value everywhere"
+    assert var[keys.RANK].iloc[2] == 0
+    assert var[keys.EXCLUDED].iloc[3] == "detected in 1 of at least 3 spots"
 
 
 def test_refusals(joint: AnnData) -> None:

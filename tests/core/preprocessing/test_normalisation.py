@@ -10,7 +10,6 @@ from scipy import sparse
 from core import keys
 from core.errors import DataError
 from core.preprocessing import normalize_modalities, normalize_total, write_quality
-from core.preprocessing.normalisation import TARGET_SUMS
 from core.reassignment import reassign
 from tests.core.pairs import pair
 
@@ -71,7 +70,7 @@ def test_modalities_are_normalised_apart_and_keep_their_columns() -> None:
     genes = (joint.var[keys.TYPE] == keys.ST).to_numpy()
     normalized = joint.layers[keys.NORMALIZED].toarray()
     np.testing.assert_allclose(np.expm1(normalized[:, genes]).sum(axis=1), 1e4, rtol=1e-4)
-    targets = joint.uns[keys.UNS][TARGET_SUMS]
+    targets = joint.uns[keys.UNS][keys.TARGET_SUMS]
     np.testing.assert_allclose(normalized[:, ~genes].sum(axis=1), targets[keys.SM], rtol=1e-4)
     assert targets[keys.ST] == 1e4
     ratio = normalized[5, ~genes] / joint.X[5].toarray()[0, ~genes].clip(1e-9)
