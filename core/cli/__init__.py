@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 
 from core.cli.arguments import command_line
-from core.cli.parser import build_parser
 from core.errors import Cancelled, SpatialMetaError
 
 __all__ = ["command_line", "main"]
@@ -18,6 +17,8 @@ __all__ = ["command_line", "main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status; *arguments* default to those of the process."""
+    from core.cli.parser import build_parser  # the readers behind it take 50 MB that the web process can do without
+
     try:
         given = build_parser().parse_args(arguments)
         return given.command(given) or 0
