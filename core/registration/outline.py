@@ -14,7 +14,7 @@ from scipy.spatial import Delaunay, QhullError, cKDTree
 from core.errors import DataError
 
 #: Triangles up to this circumradius, in point distances, belong to the section. A square grid has 0.71, a hexagonal one
-#: 0.58, a square grid with one point missing 1.0.
+#: 0.58, a square grid with one point missing 1.0. Larger ones would fill concave corners.
 CIRCUMRADIUS = 1.5
 MIN_POINTS = 20  # fewer boundary points are no outline
 MIN_PIECE = 0.05  # smaller pieces, as a share of the largest one's area, are debris
