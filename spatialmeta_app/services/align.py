@@ -76,14 +76,26 @@ def _aligned(chosen: dict[str, Result], frame: str) -> Result | None:
 def _frame(st_directory: Path, sm_directory: Path, frame: str) -> tuple[dict[str, Any], float]:
     from core.registration import manual_base
 
-    raw = _raw(sm_directory, frame)
-    base = manual_base(coordinates(View(st_directory)), raw)
+    raw = _exact(sm_directory, frame)
+    base = manual_base(_exact(st_directory, keys.SPATIAL), raw)
     source, target = ([float(v) for v in point] for point in (base.source, base.target))
     return {"source": source, "target": target, "scale": float(base.scale)}, smallest_distance(raw)
 
 
-def _raw(sm_directory: Path, frame: str) -> np.ndarray:
-    return np.asarray(View(sm_directory).obsm(frame), dtype=float)[:, :2]
+def _exact(view_directory: Path, name: str) -> np.ndarray:
+    """Coordinates (n, 2) as the step will read them, float64: the view rounds to float32, and with ties in the
+    triangulation that changes the area of the outline by some hundredths of a percent."""
+    import h5py
+
+    with h5py.File(view_directory.parent / "data.h5ad", "r") as file:
+        stored = file["obsm"][name]
+        if isinstance(stored, h5py.Dataset):
+            return np.asarray(stored, dtype=float)[:, :2]
+    return _raw(view_directory, name)
+
+
+def _raw(view_directory: Path, name: str) -> np.ndarray:
+    return np.asarray(View(view_directory).obsm(name), dtype=float)[:, :2]
 
 
 @lru_cache(maxsize=32)

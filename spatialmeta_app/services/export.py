@@ -224,7 +224,7 @@ def spots_csv(here: Backend, sample: str) -> str:
         raise WorkspaceError("a joint result that is up to date", found="none", mend="Run the steps again.")
     view = open_view(here.workspace, base)
     xy = np.asarray(view.obsm(keys.SPATIAL), dtype=float)[:, :2]
-    obs = pd.DataFrame({name: _values(view, name) for name in view.meta["obs"]}, index=_names(here.workspace, base))
+    obs = pd.DataFrame({name: _values(view, name) for name in view.meta["obs"]}, index=np.asarray(view.names))
     obs.insert(0, "x_px", xy[:, 0])
     obs.insert(1, "y_px", xy[:, 1])
     spots = anndata.AnnData(obs=obs, obsm={keys.SPATIAL: xy}, uns={keys.UNS: {keys.UM_PER_PX: view.meta["um_per_px"]}})
@@ -237,15 +237,6 @@ def _values(view: View, name: str) -> Any:
         return np.asarray(column.values)
     names = np.array([*column.categories, ""], dtype=object)
     return names[np.minimum(np.asarray(column.values).astype(int), len(column.categories))]
-
-
-def _names(workspace: Workspace, result: Result) -> list[str]:
-    """Names of the spots, which the view does not hold."""
-    import h5py
-
-    with h5py.File(workspace.path(result, "data.h5ad"), "r") as file:
-        group = file["obs"]
-        return list(group[group.attrs["_index"]].asstr()[:])
 
 
 # storage

@@ -20,9 +20,9 @@ def test_without_both_sections_there_is_no_scene(workspace, sample, keep, st) ->
 def test_the_scene_has_the_base_of_the_manual_formula(workspace, sample, imported, st, sm) -> None:
     scene = align.scene(workspace, sample.id)
     base = manual_base(st.obsm[keys.SPATIAL], sm.obsm[keys.SPATIAL])
-    np.testing.assert_allclose(scene["base"]["source"], base.source, rtol=1e-6)
-    np.testing.assert_allclose(scene["base"]["target"], base.target, rtol=1e-6)
-    assert scene["base"]["scale"] == pytest.approx(base.scale, rel=1e-4)  # the view keeps float32
+    np.testing.assert_allclose(scene["base"]["source"], base.source, rtol=1e-12)
+    np.testing.assert_allclose(scene["base"]["target"], base.target, rtol=1e-12)
+    assert scene["base"]["scale"] == pytest.approx(base.scale, rel=1e-12)
     assert scene["pitch"] == pytest.approx(110, rel=1e-4)
     assert scene["um_per_px"] == 0.5
     assert scene["aligned_url"] is None
