@@ -37,7 +37,9 @@ class ClusterConfig:
     n_clusters: int | None = option(
         None, "wanted number of clusters; empty: as the resolution gives", minimum=1, maximum=500, label="Clusters"
     )
-    min_dist: float = option(0.5, "UMAP: how near points may lie", minimum=0.0, maximum=0.99, advanced=True)
+    min_dist: float = option(
+        0.5, "UMAP: how near points may lie", minimum=0.0, maximum=0.99, advanced=True, label="UMAP minimum distance"
+    )
     seed: int = option(0, "seed of Leiden and UMAP", minimum=0, advanced=True)
 
 

@@ -38,15 +38,19 @@ class AlignConfig:
         "search", "Try all turns and mirror images, or start from the ones below", choices=("search", "given")
     )
     flip: bool = option(False, "Mirror SM left to right, before it is turned")
-    rotation_deg: float = option(0.0, "Turn of SM, clockwise on the screen", unit="°", minimum=-360.0, maximum=360.0)
+    rotation_deg: float = option(
+        0.0, "Turn of SM, clockwise on the screen", unit="°", minimum=-360.0, maximum=360.0, label="Rotation"
+    )
     scale_x: float = option(1.0, "Stretch along SM's x, upon equal areas", minimum=0.01, maximum=100.0)
     scale_y: float = option(1.0, "Stretch along SM's y, upon equal areas", minimum=0.01, maximum=100.0)
     shift_x_um: float = option(0.0, "Move right, from SM's centre on ST's centre", unit="µm")
     shift_y_um: float = option(0.0, "Move down, from SM's centre on ST's centre", unit="µm")
     transform: str = option("similarity", "Turn, scales and shift; or also a shear", choices=("similarity", "affine"))
-    spatial_key: str = option("spatial", "obsm slot of SM with the coordinates as measured")
-    cut_edges: bool = option(True, "Straight edges along the measured area are cuts, not tissue borders")
-    max_steps: int = option(400, "Most steps of the gradient descent", minimum=1, maximum=10_000)
+    spatial_key: str = option("spatial", "obsm slot of SM with the coordinates as measured", label="SM coordinates")
+    cut_edges: bool = option(
+        True, "Straight edges along the measured area are cuts, not tissue borders", label="Ignore cut edges"
+    )
+    max_steps: int = option(400, "Most steps of the gradient descent", minimum=1, maximum=10_000, label="Most steps")
     tolerance: float = option(
         0.002, "Converged when 30 steps gain less than this share of the loss", minimum=0.0, maximum=0.5, advanced=True
     )
