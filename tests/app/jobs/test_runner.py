@@ -129,7 +129,7 @@ def test_a_killed_runner_takes_its_children_along_and_the_next_goes_on(store, su
         assert second.wait(20) == 0
     assert (done.state, done.attempt) == ("done", 2)
     second_half = [event["numbers"]["epoch"] for event in store.events(job) if event["attempt"] == 2]
-    assert second_half[0] > 5  # from its checkpoint
+    assert second_half[0] >= 5  # from its checkpoint; the epoch under way is done again
     assert second_half == list(range(second_half[0], 40))
 
 
