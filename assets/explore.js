@@ -23,6 +23,7 @@
   class Page {
     constructor(context) {
       this.context = context;
+      this.asked = ns.address.read(); // before this page writes its own state there
       this.state = { colour: null, second: null, hidden: new Map(), tool: "select" };
       this.values = new Map();
       this.annotations = new ns.Annotations(context.project, context.sample, {
@@ -48,8 +49,9 @@
       this.useTool("select");
       await this.showResult(this.context.result, true);
       await this.annotations.load();
-      const wanted = ns.address.read().shape;
-      if (wanted) this.findings.activate(wanted);
+      if (this.asked.shape) this.findings.activate(this.asked.shape);
+      this.opened = true;
+      this.remember();
     }
 
     destroy() {
@@ -113,7 +115,7 @@
 
     /** Where the copied link looked, or everything. */
     place(first) {
-      const at = first && (ns.address.read().at || "").split(",").map(Number);
+      const at = first && (this.asked.at || "").split(",").map(Number);
       this.spatial.measure();
       if (at && at.length === 3 && at.every(Number.isFinite) && at[2] > 0) this.spatial.place([at[0], at[1]], this.spatial.fitScale() * at[2]);
       else this.spatial.fit();
@@ -155,7 +157,7 @@
 
     /** The colouring of the address, of the result before (where it has that feature), or the result's own first one. */
     async startColours(first) {
-      const query = ns.address.read();
+      const query = this.asked;
       const by = async (text) => {
         const [kind, ...rest] = text.split(":"), name = rest.join(":");
         return (await this.search(name)).find((hit) => hit.kind === kind && hit.name === name) || null;
@@ -233,6 +235,7 @@
       ns.panels.legend($("explore-legend"), painting);
       this.paintRange(painting);
       this.paintCategories(painting.kind === "category" ? painting.column : null);
+      this.spatial.gd.setAttribute("role", "img");
       this.spatial.gd.setAttribute("aria-label", `Spatial view, ${this.countText()}, coloured by ${painting.label || this.state.colour.name}`);
       this.findings.paintTrajectory();
       if (this.findings.mask) this.findings.askSummary();
@@ -406,7 +409,7 @@
 
     /** Write what is shown into the address. */
     remember() {
-      if (!this.alive || !this.meta || !this.controls) return;
+      if (!this.alive || !this.opened || !this.controls) return;
       const c = this.controls, { colour, second } = this.state, { spatial } = this;
       const zoom = spatial.scale / spatial.fitScale();
       const [x0, y0, x1, y1] = spatial.extent;

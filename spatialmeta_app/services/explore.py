@@ -409,12 +409,9 @@ def markers(view: View, steps: Sequence[Mapping[str, Any]], *, layer: str, limit
 
 
 def _matrix(view: View, layer: str) -> sparse.csc_matrix:
-    """All features of a layer, (n_obs, n_vars); a spot without SM (NaN) counts as zero, as the test needs numbers."""
-    columns = [np.nan_to_num(view.feature(i, layer)) for i in range(view.meta["n_vars"])]
-    rows = [np.flatnonzero(c) for c in columns]
-    indptr = np.concatenate([[0], np.cumsum([len(r) for r in rows])])
-    data = np.concatenate([c[r] for c, r in zip(columns, rows, strict=True)])
-    return sparse.csc_matrix((data, np.concatenate(rows), indptr), shape=(view.meta["n_obs"], len(columns)))
+    """All features of a layer; a spot without SM (NaN) counts as zero, as the test needs numbers."""
+    found = sparse.csc_matrix(view.matrix(layer))
+    return sparse.csc_matrix((np.nan_to_num(found.data), found.indices, found.indptr), shape=found.shape)
 
 
 def _finite(value: float) -> float | None:

@@ -113,6 +113,17 @@ class View:
         values[self._load(f"{folder}/indices.npy")[start:end]] = self._load(f"{folder}/data.npy")[start:end]
         return values
 
+    def matrix(self, layer: str | None = None) -> Any:
+        """All features of a layer as one sparse matrix (n_obs, n_vars), by column; the arrays stay memory-mapped."""
+        from scipy import sparse
+
+        layer = layer or self.meta["default_layer"]
+        folder = f"layers/{self._known(layer, self.meta['layers'], 'layer')}"
+        if (self.directory / folder / "dense.npy").exists():
+            return sparse.csr_matrix(self._load(f"{folder}/dense.npy")).T
+        data, indices, indptr = (self._load(f"{folder}/{name}.npy") for name in ("data", "indices", "indptr"))
+        return sparse.csc_matrix((data, indices, indptr), shape=(self.meta["n_obs"], self.meta["n_vars"]))
+
     @property
     def features(self) -> dict[str, np.ndarray]:
         """The feature table, one array (n_vars,) per column: ``name, type, symbol, mz, annotation, selected,

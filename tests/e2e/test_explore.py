@@ -10,6 +10,7 @@ import pytest
 import shapely
 from playwright.sync_api import Page, expect
 
+from core.errors import StorageError
 from spatialmeta_app.config import Settings
 from spatialmeta_app.workspace import Annotations, Workspace
 from tests.app.explored import PITCH_PX, UM_PER_PX, Explored, make_sample
@@ -28,7 +29,10 @@ def workspace(app_server: Server) -> Workspace:
 
 @pytest.fixture
 def sample(workspace: Workspace) -> Explored:
-    return make_sample(workspace)
+    try:
+        return make_sample(workspace)
+    except StorageError:  # the runner that has just started swept the half written folder away
+        return make_sample(workspace)
 
 
 @pytest.fixture
@@ -67,12 +71,15 @@ def tool(page: Page, name: str) -> None:
 
 def settled(page: Page) -> None:
     """Until all changes are saved and painted."""
-    page.wait_for_function("() => !SpatialMetaExplore.page.annotations.pending && SpatialMetaExplore.page.spatial.idle")
+    page.wait_for_function(
+        "() => !SpatialMetaExplore.page.annotations.pending && SpatialMetaExplore.page.spatial.idle",
+        timeout=LOAD_MS,
+    )
 
 
 def selected(page: Page) -> np.ndarray:
     """Rows that are selected, once the server has answered."""
-    page.wait_for_function("() => SpatialMetaExplore.page.findings.summary")
+    page.wait_for_function("() => SpatialMetaExplore.page.findings.summary", timeout=LOAD_MS)
     mask = page.evaluate("() => Array.from(SpatialMetaExplore.page.findings.mask)")
     return np.flatnonzero(mask)
 
@@ -111,9 +118,10 @@ def test_a_freeform_region_holds_the_spots_that_shapely_finds(page: Page, sample
 def test_selections_after_zoom_and_pan_match_shapely(page: Page, sample: Explored, tool_name: str) -> None:
     visit(page, sample.path)
     page.mouse.move(*at(page, (3500, 3000)))
-    for _ in range(3):
+    for _ in range(2):
         page.mouse.wheel(0, -240)
-    stroke(page, [(3500, 3000), (3300, 2800)])  # pan with the select tool
+    settled(page)
+    stroke(page, [(3500, 3000), (3600, 3150)])  # pan with the select tool
     settled(page)
     tool(page, tool_name)
     ring = [(2910, 2310), (3890, 2310), (3890, 3390), (2910, 3390)]
@@ -170,13 +178,12 @@ def test_a_path_has_the_length_it_was_drawn_with(page: Page, sample: Explored, h
     expect(page.locator(".ex-item", has_text="Midline")).to_contain_text("1.75 mm")  # 3,500 px of 0.5 µm
     expect(page.locator("#explore-saved")).to_contain_text("obs['toi_midline_position_um']")
     expect(page.locator("#explore-profile .xtitle")).to_have_text("position (mm)")
-    before = page.evaluate("document.querySelector('#explore-profile .js-plotly-plot').data.at(-1).y[0]")
+    start = "document.querySelector('#explore-profile .js-plotly-plot').calcdata.at(-1)[0].y"
+    before = page.evaluate(start)
     page.get_by_role("button", name="Reverse").click()
     settled(page)
     np.testing.assert_allclose(head().document["features"][0]["geometry"]["coordinates"], corners[::-1], atol=pixel)
-    page.wait_for_function(
-        f"() => document.querySelector('#explore-profile .js-plotly-plot').data.at(-1).y[0] !== {before}"
-    )
+    page.wait_for_function(f"() => Math.abs({start} - {before}) > 0.01")
 
 
 def test_editing_undo_redo_and_reload(page: Page, sample: Explored, head) -> None:
@@ -214,7 +221,8 @@ def test_editing_undo_redo_and_reload(page: Page, sample: Explored, head) -> Non
     assert head().can_undo
 
 
-def test_two_people_see_each_other_and_lose_nothing(person, sample: Explored, head) -> None:
+def test_two_people_see_each_other_and_lose_nothing(person, sample: Explored, head, watch) -> None:
+    watch.allow("409 (CONFLICT)")  # the answer to whoever saves second
     ada, ben = person(), person()
     for page in (ada, ben):
         visit(page, sample.path)
@@ -223,8 +231,8 @@ def test_two_people_see_each_other_and_lose_nothing(person, sample: Explored, he
     expect(ben.locator(".ex-item", has_text="By Ada")).to_be_visible()
     assert time.monotonic() - began < 5  # a poll a second, on a busy machine
     ben.evaluate("SpatialMetaExplore.page.annotations.stop()")  # ben's page does not hear of the next change
-    draw_region(ada, RING + [300, 300], name="Ada again")
-    draw_region(ben, RING + [-300, 300], name="By Ben")
+    draw_region(ada, RING + np.array([300, 300]), name="Ada again")
+    draw_region(ben, RING + np.array([-300, 300]), name="By Ben")
     names = sorted(f["properties"]["name"] for f in head().document["features"])
     assert names == ["Ada again", "By Ada", "By Ben"]
     expect(ben.locator(".ex-item")).to_have_count(3)
@@ -252,11 +260,11 @@ def test_search_finds_by_mz_and_annotation_and_the_link_opens_the_same_view(page
     box = page.get_by_role("combobox", name="Colour by gene, metabolite or column")
     box.click()
     page.keyboard.type("421.19")
-    expect(page.get_by_role("option").first).to_contain_text("mz-421.1910")
+    expect(page.locator("#explore-search-list [role=option]").first).to_contain_text("mz-421.1910")
     page.keyboard.press("Escape")
     box.click()
     page.keyboard.type("dopamine")
-    expect(page.get_by_role("option").first).to_contain_text("mz-674.2789")
+    expect(page.locator("#explore-search-list [role=option]").first).to_contain_text("mz-674.2789")
     page.keyboard.press("Enter")
     page.wait_for_function("() => SpatialMetaExplore.page.state.colour.name === 'mz-674.2789'")
     page.locator("#explore-scale").select_option("magma")
@@ -307,7 +315,7 @@ def test_saved_work_survives_a_killed_server(page: Page, sample: Explored, app_s
     draw_region(page, name="Kept")
     app_server.kill()
     tool(page, "region")
-    stroke(page, RING + [400, 0], closed=True)
+    stroke(page, RING + np.array([400, 0]), closed=True)
     page.keyboard.press("Enter")
     expect(page.locator("#explore-saved")).to_contain_text("Not saved")
     app_server.start()

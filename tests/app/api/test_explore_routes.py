@@ -77,7 +77,9 @@ def test_selection_measure_outline_markers(client, base, made) -> None:
     assert measured["measures"]["r"]["spots"] == expected
     around = client.post(f"{base}/outline", json={"steps": steps}, headers=CHANGE).get_json()["geometries"]
     assert around[0]["type"] == "Polygon"
-    rows = client.post(f"{base}/markers", json={"steps": steps, "layer": "normalized"}, headers=CHANGE).get_json()["rows"]
+    rows = client.post(f"{base}/markers", json={"steps": steps, "layer": "normalized"}, headers=CHANGE).get_json()[
+        "rows"
+    ]
     assert {"name", "auc", "log2fc", "fdr"} <= set(rows[0])
 
 
@@ -110,7 +112,9 @@ def test_revisions_conflicts_undo_and_etag(client, made) -> None:
     assert "user" not in saved  # the id of a person is their cookie
     late = client.post(url, json={"base": 0, "document": document(path())}, headers=CHANGE)
     assert late.status_code == 409
-    assert client.get(url, headers={"If-None-Match": first.headers["ETag"]}).get_json()["document"] == document(region())
+    assert client.get(url, headers={"If-None-Match": first.headers["ETag"]}).get_json()["document"] == document(
+        region()
+    )
     undone = client.post(f"{url}/undo", headers=CHANGE).get_json()
     assert undone["document"]["features"] == []
     assert (undone["can_undo"], undone["can_redo"]) == (False, True)

@@ -17,7 +17,12 @@ PATH = [[1210, 2010], [3010, 2010], [3010, 4010], [5010, 4510]]
 
 def region(id="r", name="A", group="regions"):
     properties = {"kind": "region", "name": name, "group": group, "color": "#ff0000"}
-    return {"type": "Feature", "id": id, "properties": properties, "geometry": {"type": "Polygon", "coordinates": [RING]}}
+    return {
+        "type": "Feature",
+        "id": id,
+        "properties": properties,
+        "geometry": {"type": "Polygon", "coordinates": [RING]},
+    }
 
 
 def path(id="p", name="Mid line", width_um=300, coordinates=PATH):
@@ -87,7 +92,13 @@ def test_profile_of_a_gradient_is_the_gradient(view, made) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"features": []}, {"width_um": 0}, {"width_um": "wide"}, {"coordinates": [[1, 2]]}, {"coordinates": [[9e9, 0], [9e9, 9]]}],
+    [
+        {"features": []},
+        {"width_um": 0},
+        {"width_um": "wide"},
+        {"coordinates": [[1, 2]]},
+        {"coordinates": [[9e9, 0], [9e9, 9]]},
+    ],
 )
 def test_what_can_not_be_profiled_is_said(view, wrong) -> None:
     asked = {"coordinates": PATH, "width_um": 300, "features": [0]} | wrong

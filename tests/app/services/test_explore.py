@@ -152,8 +152,6 @@ def test_outlines_of_a_category_hold_its_spots(view, made) -> None:
 def test_controls_come_from_the_address_or_are_the_default() -> None:
     asked = {"scale": "magma", "clip": "5-90", "log": "1", "spots": "40", "size": "150", "layer": "counts"}
     found = explore.controls_from(asked, ("viridis", "magma"))
-    assert found == explore.Controls(
-        layer="counts", scale="magma", clip=(5, 90), log=True, spots=40, size=150
-    )
+    assert found == explore.Controls(layer="counts", scale="magma", clip=(5, 90), log=True, spots=40, size=150)
     nonsense = {"scale": "rainbow", "clip": "90-5", "spots": "nan", "size": "1e9", "layer": "../etc"}
     assert explore.controls_from(nonsense, ("viridis",)) == explore.Controls()
