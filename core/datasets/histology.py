@@ -7,9 +7,9 @@ from scipy import ndimage
 
 from core.datasets.tissue import N_DOMAINS, Tissue
 
-#: optical density per unit of stain in red, green and blue; Ruifrok and Johnston 2001, table 1
-HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
-EOSIN = np.array([0.07, 0.99, 0.11])
+#: optical density per unit of stain in red, green and blue: the reference slide of Macenko et al., ISBI 2009
+HAEMATOXYLIN = np.array([0.56, 0.72, 0.41])
+EOSIN = np.array([0.22, 0.80, 0.56])
 BACKGROUND = 244.0
 COARSE = 4  # the section's shape is evaluated on a grid this many times coarser than the picture
 
@@ -28,14 +28,15 @@ def draw_histology(
     """
     x, y = np.meshgrid(np.arange(0, width + COARSE, COARSE), np.arange(0, height + COARSE, COARSE))
     at = (np.column_stack([x.ravel(), y.ravel()]) - centre) / radius
-    strength = rng.uniform(0.75, 1.25, N_DOMAINS)[tissue.domain(at)].reshape(x.shape)
+    strength = rng.permutation(np.linspace(0.5, 1.6, N_DOMAINS))[tissue.domain(at)].reshape(x.shape)
     inside = _enlarge(1 - tissue.level(at).reshape(x.shape), height, width) + 0.006 * _texture(rng, height, width, 2.0)
     cover = np.clip(inside * radius / 2 + 0.5, 0, 1)  # an edge two pixels wide
     strength = _enlarge(ndimage.gaussian_filter(strength, 1.0), height, width)
 
     nuclei = np.clip(_texture(rng, height, width, 0.8) - 1.0, 0, None)
-    haematoxylin = cover * (0.18 * strength + 0.04 * _texture(rng, height, width, 6.0) + 0.30 * strength * nuclei)
-    eosin = cover * (0.38 + 0.06 * _texture(rng, height, width, 3.0) - 0.12 * (strength - 1))
+    fibres = _texture(rng, height, width, 8.0)
+    haematoxylin = cover * (0.26 * strength + 0.02 * fibres + 0.35 * strength * nuclei)
+    eosin = cover * (0.30 + 0.025 * _texture(rng, height, width, 2.0) + 0.02 * fibres - 0.10 * (strength - 1))
     density = np.clip(haematoxylin, 0, None)[..., None] * HAEMATOXYLIN + np.clip(eosin, 0, None)[..., None] * EOSIN
     light = BACKGROUND * np.exp(-density) + rng.normal(0, 1.2, (height, width, 1))
     return np.clip(light, 0, 255).astype(np.uint8)
