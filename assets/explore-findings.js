@@ -59,6 +59,7 @@
       this.steps = this.steps.concat([step]);
       this.applySteps();
       this.paintShapes();
+      this.page.remember();
     }
 
     clearSelection() {
@@ -66,6 +67,7 @@
       this.active = null;
       this.applySteps();
       this.paintShapes();
+      this.page.remember();
     }
 
     /** The spots at once, by the browser; the numbers follow from the server, whose answer also settles the spots. */

@@ -42,7 +42,7 @@
         id: `${host.id}-input`, type: "text", class: "form-control", placeholder, autocomplete: "off", spellcheck: "false",
         role: "combobox", "aria-label": label, "aria-expanded": "false", "aria-controls": id, "aria-autocomplete": "list",
         oninput: () => this.ask(), onkeydown: (e) => this.key(e), onfocus: () => this.input.select(),
-        onblur: () => setTimeout(() => this.close(), 120),
+        onblur: () => setTimeout(() => document.activeElement !== this.input && this.close(), 120),
       });
       this.list = h("ul", { id, role: "listbox", class: "ex-hits", "aria-label": label, hidden: true });
       host.replaceChildren(icon("search"), this.input, this.list);
@@ -146,7 +146,10 @@
         h("div", { class: "ex-bar-text" }, h("span", {}, number(view.limits[0])), h("span", { class: "ex-bar-name" }, view.label),
           h("span", {}, number(view.limits[1]))));
     } else if (view.kind === "pair") {
-      const cells = ns.colour.square().map((c) => h("i", { style: `background:${c}` }));
+      const { SIDE } = ns.colour, colours = ns.colour.square(), order = [...Array(SIDE * SIDE).keys()];
+      // row by row from the top: the first feature grows upwards, the second to the right
+      const cells = order.map((k) => colours[(SIDE - 1 - Math.floor(k / SIDE)) * SIDE + (k % SIDE)])
+        .map((c) => h("i", { style: `background:${c}` }));
       nodes.push(h("div", { class: "ex-pair" }, h("span", { class: "ex-pair-y" }, `${view.labels[0]} →`),
         h("div", { class: "ex-square", style: `--n:${ns.colour.SIDE}` }, cells), h("span", { class: "ex-pair-x" }, `${view.labels[1]} →`)));
     } else {
@@ -205,8 +208,9 @@
       type: "button", class: "ex-name", "data-key": `shape-${id}`, "aria-pressed": String(active), title: "Click to show, F2 to rename",
       onclick: () => actions.onActivate(id), ondblclick: () => actions.onRenaming(id),
       onkeydown: (e) => {
-        if (e.key === "F2") actions.onRenaming(id);
-        if (e.key === "Delete") actions.onRemove(id);
+        if (e.key !== "F2" && e.key !== "Delete") return;
+        e.stopPropagation(); // the page's own Delete would take the active shape as well
+        (e.key === "F2" ? actions.onRenaming : actions.onRemove)(id);
       },
     }, p.name);
     return h("li", { class: "ex-item" + (active ? " ex-current" : ""), "data-id": id },

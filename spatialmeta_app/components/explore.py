@@ -19,7 +19,7 @@ from spatialmeta_app.services.explore import Controls, Shown
 TOOLS = (
     ("select", "cursor", "Select and pan", "V"),
     ("box", "bounding-box", "Box selection", "B"),
-    ("lasso", "dash-circle-dotted", "Lasso selection", "L"),
+    ("lasso", "ex-lasso", "Lasso selection", "L"),
     ("region", "vector-pen", "Region, drawn freely", "R"),
     ("polygon", "heptagon", "Region, corner by corner", "P"),
     ("trajectory", "arrow-up-right", "Trajectory", "T"),

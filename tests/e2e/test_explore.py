@@ -238,6 +238,34 @@ def test_two_people_see_each_other_and_lose_nothing(person, sample: Explored, he
     expect(ben.locator(".ex-item")).to_have_count(3)
 
 
+MERGES = [  # base, mine, theirs -> what stands afterwards; a letter is an id, a digit its state
+    ("A1", "A1 B1", "A1 C1", "A1 B1 C1"),
+    ("A1 B1", "B1", "A1 B2", "B2"),
+    ("A1", "", "A2", "A2"),
+    ("A1", "A2", "", "A2"),
+    ("A1", "A2", "A1 B1", "A2 B1"),
+    ("A1", "A2", "A3", "A3 *2"),
+    ("A1", "A2", "A2", "A2"),
+]
+
+
+@pytest.mark.parametrize(("base", "mine", "theirs", "expected"), MERGES)
+def test_merging_keeps_both_sides(page: Page, base: str, mine: str, theirs: str, expected: str) -> None:
+    """Changed on both sides: theirs keeps its id, mine stands beside it under a new one (written as *)."""
+    page.goto("/")
+
+    def document(text: str) -> dict:
+        features = [{"id": t[0], "properties": {"name": t[0]}, "state": t[1]} for t in text.split()]
+        return {"type": "FeatureCollection", "features": features}
+
+    merged = page.evaluate(
+        "docs => SpatialMetaExplore.merge(...docs).document", [document(d) for d in (base, mine, theirs)]
+    )
+    known = {"A", "B", "C"}
+    found = sorted((f["id"] if f["id"] in known else "*") + f["state"] for f in merged["features"])
+    assert found == sorted(expected.split())
+
+
 def test_a_category_becomes_a_region_by_keyboard_alone(page: Page, sample: Explored, head, axe) -> None:
     visit(page, f"{sample.path}?colour=obs:region")
     page.locator('[data-key="select-1"]').focus()
@@ -249,6 +277,7 @@ def test_a_category_becomes_a_region_by_keyboard_alone(page: Page, sample: Explo
     name.focus()
     name.fill("Septum")
     page.keyboard.press("Enter")
+    expect(page.locator(".ex-item", has_text="Septum")).to_be_visible()
     settled(page)
     (feature,) = head().document["features"]
     np.testing.assert_array_equal(inside(sample, feature["geometry"]["coordinates"][0]), expected)
