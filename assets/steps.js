@@ -23,6 +23,14 @@
     return `${job.message || "Running"} · ${Math.round(100 * (job.fraction || 0))}%${end}`;
   }
 
+  // the server is asked again for the runs of a step, where the page lists them
+  function touch(step) {
+    if (!document.getElementById(JSON.stringify({ form: step, part: "runs" }))) return;
+    window.dash_clientside.set_props({ form: step, part: "touched" }, { data: Date.now() });
+  }
+
+  let submitted = null; // the job that `jobs` was asked about at once, not at its next round
+
   const calls = {
     // store `jobs`, URL, the store of this step -> the job of this step
     pick: (jobs, pathname, before) => {
@@ -31,12 +39,17 @@
       const step = window.dash_clientside.callback_context.outputs_list.id.form;
       const job = pick(jobs.jobs, sampleOf(pathname), step);
       if (before && before.active && job === null && !jobs.jobs.some((j) => j.id === before.id)) return no; // just submitted
+      if (before && before.active && !(job && job.active)) touch(step);
       return same(job, before) ? no : job;
     },
 
     // the job of a step -> panel hidden, bar width, message, Cancel disabled, error, error hidden, Run disabled
     show: (job) => {
       const active = Boolean(job) && ACTIVE.includes(job.state);
+      if (active && job.state === "queued" && job.id !== submitted) {
+        submitted = job.id;
+        document.dispatchEvent(new CustomEvent("sm:job-submitted"));
+      }
       const error = job && job.state === "failed" ? job.error || "It failed without a word; see its log." : "";
       const cancelled = job && job.state === "cancelled" ? "Cancelled." : "";
       const width = { width: active ? `${Math.max(2, 100 * (job.fraction || 0))}%` : "0" };
