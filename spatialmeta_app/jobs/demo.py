@@ -6,10 +6,15 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from core import keys
+from core.analysis.outlines import outline
 from core.context import Context
 from spatialmeta_app.jobs.records import Job
 from spatialmeta_app.jobs.store import JobStore
-from spatialmeta_app.workspace import CHAIN, DEMO, IMPORTS, NotFound, Result, Workspace
+from spatialmeta_app.workspace import CHAIN, DEMO, IMPORTS, Annotations, NotFound, Result, Workspace
+from spatialmeta_app.workspace.views import View
 
 if TYPE_CHECKING:
     from spatialmeta_app.jobs.work import Task
@@ -51,6 +56,8 @@ def make(task: Task) -> str | None:
         share = _share(task.context, number)
         part = dataclasses.replace(task, context=share, kind=step, config={})
         result = _simulated(part, step) if step in IMPORTS else _run(part, step)
+    if result is not None and Annotations(task.workspace).head(task.sample).number == 0:
+        _draw(task, result)
     return result.id if result else None
 
 
@@ -82,12 +89,27 @@ def _run(task: Task, step: str) -> Result:
 
 
 def _config(step: str) -> dict[str, Any]:
-    """Defaults, but for what the small size allows and what a person would set by looking: the turn of the section."""
-    from core.datasets import SimulateConfig
+    """Defaults, but for what the small size needs."""
+    return {"integrate": {"epochs": EPOCHS}}.get(step, {})
 
-    truth = SimulateConfig()
-    values: dict[str, dict[str, Any]] = {
-        "align": {"rotation_deg": truth.rotation_deg, "flip": truth.flip},
-        "integrate": {"epochs": EPOCHS},
-    }
-    return values.get(step, {})
+
+def _draw(task: Task, joint: Result) -> None:
+    """A region around the largest domain, and a trajectory from its middle to the domain that lies furthest."""
+    view = View(task.workspace.path(joint, "view"))
+    xy, domains = np.asarray(view.obsm(keys.SPATIAL), dtype=float), view.obs("domain")
+    members = {name: domains.values == code for code, name in enumerate(domains.categories)}
+    largest = max(members, key=lambda name: members[name].sum())
+    middles = {name: xy[chosen].mean(axis=0) for name, chosen in members.items() if chosen.any()}
+    furthest = max(middles, key=lambda name: np.linalg.norm(middles[name] - middles[largest]))
+    line = np.linspace(middles[largest], middles[furthest], 2).tolist()
+    region = {"kind": "region", "name": largest.capitalize(), "group": "regions", "color": "#e8590c"}
+    path = {"kind": "trajectory", "name": "Across domains", "width_um": 300.0, "color": "#1c7ed6"}
+    features = [
+        _feature("demo-region", region, outline(xy, members[largest])[0]),
+        _feature("demo-path", path, {"type": "LineString", "coordinates": line}),
+    ]
+    Annotations(task.workspace).seed(task.sample, {"type": "FeatureCollection", "features": features}, user=DEMO)
+
+
+def _feature(id: str, properties: dict[str, Any], geometry: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "Feature", "id": id, "properties": properties, "geometry": geometry}

@@ -78,8 +78,15 @@ class Annotations:
         DataError
             The document is not a FeatureCollection of regions and trajectories.
         """
-        text = _checked(document)
         self._check_writable(sample)
+        return self._commit(sample, document, base=base, user=user)
+
+    def seed(self, sample: str | Sample, document: dict[str, Any], *, user: str) -> Revision:
+        """The first revision of a sample that has none, also where people may not draw: in the demonstration."""
+        return self._commit(sample, document, base=0, user=user)
+
+    def _commit(self, sample: str | Sample, document: dict[str, Any], *, base: int, user: str) -> Revision:
+        text = _checked(document)
         with self.database.write() as db:
             head = _head(db, key(sample))
             number = head["number"] if head else 0

@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+import shapely
 
 from core.context import Context
 from spatialmeta_app.jobs import demo, work
-from spatialmeta_app.workspace import CHAIN, DEMO, Workspace
+from spatialmeta_app.workspace import CHAIN, DEMO, Annotations, Workspace
 from spatialmeta_app.workspace.views import View
 
 
@@ -58,6 +59,12 @@ def test_every_step_is_really_done_and_a_second_run_does_nothing(offering, store
     assert {"spatial", "X_emb", "X_umap"} <= set(view.meta["obsm"])
     assert [record["name"] for record in view.meta["spatialmeta"]["history"]] == [*CHAIN][2:]
     assert np.isfinite(view.obsm("X_umap")).all()
+    region, path = Annotations(offering).head(job.sample).document["features"]
+    largest = np.argmax(np.bincount(view.obs("domain").values))
+    held = shapely.contains_xy(shapely.geometry.shape(region["geometry"]), view.obsm("spatial").astype(float))
+    assert view.obs("domain").values[held].tolist() == [largest] * held.sum()
+    assert held.sum() > 0.1 * view.meta["n_obs"]
+    assert path["geometry"]["type"] == "LineString"
     image = offering.path(offering.chosen(job.sample, "st"), "image/overview.json")
     assert image.exists()
 
