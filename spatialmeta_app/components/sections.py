@@ -101,7 +101,7 @@ def key_field() -> html.Div:
 
 def tiles(sections: Mapping[str, Section], image: str | None) -> list[Component]:
     """The three pictures: both sections and the histology."""
-    hint = "" if image else "Optional: add an image on the left."
+    hint = "" if image else "No image. It is optional: choose or drop one."
     histology = tile("Histology", Picture(image=image), "", hint, None)
     return [section_tile(sections["st"]), section_tile(sections["sm"]), histology]
 
@@ -115,7 +115,7 @@ def section_tile(section: Section) -> html.Div:
         hint = (
             f"Waits for {section.waits_for}."
             if section.waits_for
-            else f"Add the {section.kind.upper()} file on the left."
+            else f"No {section.kind.upper()} file yet: choose or drop one."
         )
         return tile(title, Picture(), "", "" if busy else hint, busy)
     summary = section.result.summary

@@ -94,6 +94,26 @@ def test_steps_lead_through_the_work_and_keys_do(page: Page) -> None:
     page.wait_for_url("**/help")
 
 
+def test_undo_and_redo_are_events_for_explore(page: Page) -> None:
+    page.goto("/help")
+    undo = page.get_by_role("button", name="Undo")
+    expect(undo).to_be_disabled()
+    page.evaluate(
+        """() => {
+            window.heard = [];
+            ['undo', 'redo'].forEach(n => document.addEventListener('sm:' + n, () => window.heard.push(n)));
+        }"""
+    )
+    page.keyboard.press("Control+z")
+    for name in ("undo", "redo"):
+        page.evaluate("name => window.dash_clientside.set_props(name, {disabled: false})", name)
+    expect(undo).to_be_enabled()
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+Shift+Z")
+    undo.click()
+    assert page.evaluate("window.heard") == ["undo", "redo", "undo"]
+
+
 @pytest.mark.parametrize("preferred", ["light", "dark"])
 def test_theme_follows_the_system_then_the_person(person, preferred: str) -> None:
     page = person(color_scheme=preferred)
