@@ -5,6 +5,7 @@
   "use strict";
   const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
   const ZOOM = { min: 0.4, max: 80 }; // times the scale at which everything fits
+  const REST_MS = 80; // a wheel that rests this long gets a sharp picture
 
   class PlotView {
     /** @param {HTMLElement} gd the Plotly element, @param {HTMLElement} stage its frame, flipY: y grows upwards */
@@ -27,6 +28,7 @@
 
     destroy() {
       this.resizer.disconnect();
+      clearTimeout(this.resting);
       this.listeners = [];
     }
 
@@ -77,7 +79,7 @@
       this.scale = scale;
       const [nx, ny] = this.toData([px, py]);
       this.centre = [this.centre[0] + x - nx, this.centre[1] + y - ny];
-      this.moved();
+      this.moved(REST_MS);
     }
 
     panBy(dx, dy) {
@@ -92,24 +94,55 @@
     }
 
     resize() {
-      const before = this.width;
+      const before = [this.width, this.height];
       this.measure();
-      if (this.width === before && this.relayout.height === this.height) return;
-      this.moved();
+      if (this.width !== before[0] || this.height !== before[1]) this.moved();
     }
 
     onMove(listener) { this.listeners.push(listener); }
 
-    moved() {
+    /** The view moved. Spots have a true size, so a zoom makes Plotly draw all of them again; while the wheel turns the
+     *  last picture is stretched instead, which is right for everything in it, and redrawn once the wheel rests. */
+    moved(rest = 0) {
+      this.listeners.forEach((listener) => listener(this));
+      if (this.shown && (this.stretched || this.shown.scale !== this.scale)) this.stretch();
+      clearTimeout(this.resting);
+      this.resting = rest ? setTimeout(() => this.settle(), rest) : null;
+      if (!rest) this.settle();
+    }
+
+    settle() {
+      this.resting = null;
+      this.stale = true;
+      this.schedule();
+    }
+
+    /** What Plotly must know of the view as it is now. */
+    ranges() {
       const w = this.width / 2 / this.scale, h = (this.sign * this.height) / 2 / this.scale;
-      Object.assign(this.relayout, {
+      return {
         width: this.width, height: this.height,
         "xaxis.range": [this.centre[0] - w, this.centre[0] + w],
         "yaxis.range": [this.centre[1] + h, this.centre[1] - h],
-      });
-      this.resizeSpots();
-      this.listeners.forEach((listener) => listener(this));
-      this.schedule();
+      };
+    }
+
+    /** Put the last picture where its data are now. */
+    stretch() {
+      const { centre, scale, width, height } = this.shown;
+      const corner = [centre[0] - width / 2 / scale, centre[1] - (this.sign * height) / 2 / scale];
+      const [x, y] = this.toScreen(corner);
+      this.gd.style.transformOrigin = "0 0";
+      this.gd.style.transform = `translate(${x}px, ${y}px) scale(${this.scale / scale})`;
+      this.stretched = true;
+    }
+
+    unstretch(shown) {
+      this.shown = shown;
+      const same = shown.scale === this.scale && shown.centre[0] === this.centre[0] && shown.centre[1] === this.centre[1];
+      if (!same && this.stretched) return this.stretch();
+      this.gd.style.transform = "";
+      this.stretched = false;
     }
 
     // --- what is shown ----------------------------------------------------------------------------------------
@@ -153,8 +186,7 @@
 
     setDiameter(diameter) {
       Object.assign(this.diameter, diameter);
-      this.resizeSpots();
-      this.schedule();
+      this.settle();
     }
 
     resizeSpots() {
@@ -200,23 +232,25 @@
     async paint() {
       this.frame = null;
       if (!document.body.contains(this.gd)) return;
-      const { restyle, relayout } = this;
+      const { stale, centre, scale, width, height } = this;
+      if (stale) this.resizeSpots();
+      const restyle = this.restyle, relayout = stale ? { ...this.relayout, ...this.ranges() } : this.relayout;
       this.restyle = {};
       this.relayout = {};
+      this.stale = false;
       this.busy = true; // Plotly must finish one drawing before the next begins; what comes meanwhile is drawn together
       try {
-        const start = performance.now();
         if (Object.keys(restyle).length) await window.Plotly.update(this.gd, restyle, relayout, [0]);
         else if (Object.keys(relayout).length) await window.Plotly.relayout(this.gd, relayout);
-        this.lastPaint = performance.now() - start;
+        if (stale) this.unstretch({ centre, scale, width, height });
       } finally {
         this.busy = false;
       }
       this.painted = (this.painted || 0) + 1;
-      if (Object.keys(this.restyle).length || Object.keys(this.relayout).length) this.schedule();
+      if (this.stale || Object.keys(this.restyle).length || Object.keys(this.relayout).length) this.schedule();
     }
 
-    get idle() { return !this.frame && !this.busy; }
+    get idle() { return !this.frame && !this.busy && !this.resting; }
   }
 
   /** A length of 1, 2 or 5 times a power of ten µm that is at most `room` pixels long. */

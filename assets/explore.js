@@ -7,14 +7,16 @@
   const $ = (id) => document.getElementById(id);
   ns.setProps = (id, props) => window.dash_clientside.set_props(id, props);
 
-  /** The Plotly element of a graph, once Dash and Plotly have made it. */
-  async function graph(id) {
-    for (let tries = 0; tries < 400; tries++) {
-      const gd = $(id)?.querySelector(".js-plotly-plot");
-      if (gd && gd._fullLayout && window.Plotly) return gd;
+  /** Draw an empty view into an element. Not a dcc.Graph: that takes its own figure for the truth and, at any event of
+   *  Plotly, puts back the layout it began with, and the histology was gone. Plotly itself comes with the profile's. */
+  async function graph(id, figure) {
+    for (let tries = 0; !(window.Plotly && $(id)); tries++) {
+      if (tries > 2400) throw new Error("Plotly was not loaded");
       await new Promise((done) => setTimeout(done, 25));
     }
-    throw new Error(`the graph ${id} was not made`);
+    const { data, layout } = ns.clone(figure);
+    await window.Plotly.newPlot($(id), data, layout, { displayModeBar: false, doubleClick: false, showTips: false, responsive: false });
+    return $(id);
   }
 
   /** A share as the address has it; what everybody starts with is left out. */
@@ -35,7 +37,7 @@
     }
 
     async open() {
-      const [spatial, umap] = await Promise.all([graph("explore-spatial"), graph("explore-umap")]);
+      const [spatial, umap] = await Promise.all(["spatial", "umap"].map((name) => graph(`explore-${name}`, this.context.figures[name])));
       this.spatial = new ns.PlotView(spatial, $("explore-stage"));
       this.umap = new ns.PlotView(umap, $("explore-umap-stage"), { flipY: true });
       const actions = this.actions();
@@ -57,8 +59,10 @@
     destroy() {
       this.annotations.stop();
       this.findings.destroy();
-      this.spatial?.destroy();
-      this.umap?.destroy();
+      for (const view of [this.spatial, this.umap]) {
+        view?.destroy();
+        if (view) window.Plotly.purge(view.gd); // a browser has few WebGL contexts
+      }
       this.listeners.forEach(([target, name, listener]) => target.removeEventListener(name, listener));
     }
 
@@ -165,8 +169,8 @@
       const before = this.state.colour && `${this.state.colour.kind}:${this.state.colour.name}`;
       const wanted = first ? query.colour : before;
       this.state.colour = (wanted && (await by(wanted))) || this.meta.first;
-      const second = first ? query.second : this.state.second && `feature:${this.state.second.name}`;
-      this.state.second = second ? await by(second) : null;
+      const second = first ? query.second : this.state.second?.name;
+      this.state.second = second ? await by(`feature:${second}`) : null;
       if (first && query.profile) this.findings.profileOf = (await Promise.all(query.profile.split("|").map((n) => by(`feature:${n}`)))).filter(Boolean);
       await this.recolour();
     }

@@ -167,7 +167,7 @@ class Export:
 class Explore:
     """`/p/<project>/<sample>/explore`. The scripts ``assets/explore*.js`` use the same ids."""
 
-    CONTEXT = "explore-context"  # dcc.Store {project, sample, result, palettes}: what the scripts start from
+    CONTEXT = "explore-context"  # dcc.Store {project, sample, result, palettes, figures}: what the scripts start from
     RESULT = "explore-result"
     SEARCH = "explore-search"  # filled by explore-panels.js, as all lists of this page are
     SECOND = "explore-second"

@@ -11,8 +11,6 @@ from dash.development.base_component import Component
 
 from spatialmeta_app.components.panel import button_link, columns, empty, head, icon, panel
 from spatialmeta_app.figures import palettes
-from spatialmeta_app.figures.spatial import spatial_figure
-from spatialmeta_app.figures.umap import umap_figure
 from spatialmeta_app.ids import Explore
 from spatialmeta_app.services.explore import Controls, Shown
 
@@ -24,7 +22,7 @@ TOOLS = (
     ("polygon", "heptagon", "Region, corner by corner", "P"),
     ("trajectory", "arrow-up-right", "Trajectory", "T"),
 )
-GRAPH = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False, "showTips": False}
+GRAPH = {"displayModeBar": False}
 WIDTH_UM = (20, 2000, 10)  # least, most, step of the corridor
 
 
@@ -136,9 +134,7 @@ def _slider(id: str, title: str, value: float, least: int, most: int, *, note: s
 def _centre() -> html.Div:
     stage = html.Div(
         [
-            dcc.Graph(
-                id=Explore.SPATIAL, figure=spatial_figure(), config=GRAPH, responsive=False, className="ex-graph"
-            ),
+            html.Div(id=Explore.SPATIAL, className="ex-graph"),
             html.Div(id=Explore.OVERLAY, className="ex-layer"),
             _scale_bar(),
             html.Div(id=Explore.LEGEND, className="ex-legend sm-veil", **{"aria-label": "Legend", "role": "group"}),
@@ -211,7 +207,7 @@ def _right() -> list[Component]:
 def _umap() -> html.Div:
     stage = html.Div(
         [
-            dcc.Graph(id=Explore.UMAP, figure=umap_figure(), config=GRAPH, responsive=False, className="ex-graph"),
+            html.Div(id=Explore.UMAP, className="ex-graph"),
             html.Div(id=Explore.UMAP_OVERLAY, className="ex-layer"),
         ],
         id=Explore.UMAP_STAGE,

@@ -12,6 +12,8 @@ from core.errors import SpatialMetaError
 from spatialmeta_app.components import alerts
 from spatialmeta_app.components import explore as component
 from spatialmeta_app.figures import looks, palettes, profile
+from spatialmeta_app.figures.spatial import spatial_figure
+from spatialmeta_app.figures.umap import umap_figure
 from spatialmeta_app.ids import Explore, Shell
 from spatialmeta_app.services import annotations, explore
 from spatialmeta_app.services.backend import backend
@@ -60,7 +62,9 @@ def layout(project: str = "", sample: str = "", **query: str) -> Any:
         return component.nothing(project, sample)
     ids = [s.id for s in shown]
     result = query["result"] if query.get("result") in ids else explore.default_result(workspace, sample, shown)
-    context = {"project": project, "sample": sample, "result": result, "palettes": palettes.for_browser()}
+    figures = {"spatial": spatial_figure().to_plotly_json(), "umap": umap_figure().to_plotly_json()}
+    context = {"project": project, "sample": sample, "result": result}
+    context |= {"palettes": palettes.for_browser(), "figures": figures}
     return component.page(context, shown, explore.controls_from(query, tuple(palettes.SCALES)))
 
 
