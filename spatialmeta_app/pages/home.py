@@ -129,7 +129,7 @@ def open_demo(_ended: dict, waiting: bool, typed: str | None) -> Any:
     """The finished demonstration opens for a newcomer who does nothing else; for others its card changes."""
     address = projects.demo_address(backend().workspace)
     if address and waiting and not typed:
-        return dcc.Location(id=Home.OPEN, pathname=address, refresh="callback-nav")
+        return dcc.Location(id=Home.OPEN, pathname=address, refresh=True)
     found = projects.cards(backend().workspace, current_user())
     card = next((c for c in found if c.project.demo), None)
     return cards.demo_card(card, projects.demo_job(backend().jobs), address)
