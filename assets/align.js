@@ -268,6 +268,9 @@
     if (button && mounted() && s.scene.base) MOVES[button.dataset.align]?.();
   });
 
+  // a new colour is typed over the old one
+  document.addEventListener("focusin", (event) => event.target.id === "align-color" && event.target.select());
+
   document.addEventListener("input", (event) => {
     const row = event.target.closest?.("[data-param]");
     if (!row || !mounted() || !s.scene.base) return;

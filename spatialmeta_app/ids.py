@@ -105,6 +105,7 @@ class Align:
     READY = "align-ready"  # dcc.Store {key, pixels, spots}: set when the arrays have arrived
     MANUAL = "align-manual"  # dcc.Store: the manual values as AlignConfig names them
     COLOR = "align-color"
+    COLORS = "align-colors"  # the datalist of the field
     FEATURE = "align-feature"
     COLORED = "align-colored"  # dcc.Store: what align.js colours by
     USE = "align-use"

@@ -126,9 +126,20 @@ def _overlay() -> html.Div:
         _tool("pan", "hand-index", "Drag moves the view"),
         _tool("fit", "fullscreen", "Fit the view (0)"),
     ]
-    color = dcc.Dropdown(id=Align.COLOR, options=COLORS, value=TOTAL, clearable=False, className="sm-color")
+    color = dbc.Input(
+        id=Align.COLOR, type="text", value=TOTAL, list=Align.COLORS, debounce=0.2, size="sm", autocomplete="off",
+        className="sm-color", placeholder="Metabolite or m/z",
+    )  # fmt: skip
+    choices = html.Datalist(options(COLORS), id=Align.COLORS)
     bar = html.Div(
-        [*tools, shown, html.Span(className="flex-grow-1"), steps.labelled("Colour of the SM pixels", color)],
+        [
+            *tools,
+            shown,
+            html.Span(className="flex-grow-1"),
+            html.Span("Colour", className="sm-note", **{"aria-hidden": "true"}),
+            steps.labelled("Colour of the SM pixels", color),
+            choices,
+        ],
         className="sm-toolbar",
     )
     blends = html.Div([_blend(n, *about) for n, about in BLENDS.items()], className="sm-veil sm-blends")
@@ -140,6 +151,11 @@ def _overlay() -> html.Div:
     live = html.Div([html.Span(className="sm-dot", **{"data-state": "running"}), " live"], className="sm-live sm-veil")
     canvas = html.Div([stage, live, blends, _legend(), _hints()], className="sm-canvas")
     return html.Div([bar, canvas], className="sm-panel sm-fill sm-flush")
+
+
+def options(names: Sequence[str]) -> list[html.Option]:
+    """Choices of the colour field."""
+    return [html.Option(value=name) for name in names]
 
 
 def _toggle(action: str, text: str, pressed: bool) -> html.Button:

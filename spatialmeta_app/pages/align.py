@@ -53,22 +53,23 @@ def show_scene(_version: dict | None, frame: str, pathname: str) -> Any:
 
 
 @callback(
-    Output(Align.COLOR, "options"),
-    Input(Align.COLOR, "search_value"),
-    State(Align.COLOR, "value"),
+    Output(Align.COLORS, "children"),
+    Input(Align.COLOR, "value"),
     State(Shell.URL, "pathname"),
+    prevent_initial_call=True,
 )
-def offer_colors(query: str | None, value: str | None, pathname: str) -> list[dict[str, str]]:
-    """Colours that fit what was typed; the one in use stays."""
-    return service.color_choices(backend().workspace, _steps.sample(pathname), query or "", keep=value)
+def offer_colors(typed: str | None, pathname: str) -> list[Any]:
+    """Colours that fit what was typed."""
+    return component.options(service.color_names(backend().workspace, _steps.sample(pathname), typed or ""))
 
 
 @callback(
     Output(Align.COLORED, "data"), Input(Align.COLOR, "value"), Input(FRAME, "value"), State(Shell.URL, "pathname")
 )
-def color(choice: str | None, frame: str, pathname: str) -> Any:
-    """Where the values of the colour are."""
-    return service.color(backend().workspace, _steps.sample(pathname), choice, frame=frame)
+def color(typed: str | None, frame: str, pathname: str) -> Any:
+    """Where the values of the colour are, once its name is whole."""
+    found = service.color(backend().workspace, _steps.sample(pathname), typed or "", frame=frame)
+    return no_update if found is None else found
 
 
 @callback(Output(Align.QUALITY, "children"), Input(VERSION, "data"))

@@ -17,9 +17,8 @@ from spatialmeta_app.workspace.views import View
 if TYPE_CHECKING:
     from spatialmeta_app.workspace import Workspace
 
-OUTLINE, TOTAL, PLAIN = "outline", "total", "plain"
 #: what SM can be coloured by besides its features
-COLORS = {TOTAL: "Total intensity", OUTLINE: "Outline", PLAIN: "One colour"}
+COLORS = TOTAL, OUTLINE, PLAIN = "Total intensity", "Outline", "One colour"
 #: settings that the manual controls hold; the rest is in the form
 MANUAL = ("flip", "rotation_deg", "scale_x", "scale_y", "shift_x_um", "shift_y_um")
 SAVE = {"mode": "manual"}
@@ -111,32 +110,38 @@ def _outline_pixels(sm_directory: Path, frame: str) -> tuple[int, ...]:
     return tuple(int(i) for i in np.flatnonzero(near))
 
 
-def color_choices(workspace: Workspace, sample: str, query: str, *, keep: str | None = None) -> list[dict[str, str]]:
-    """What SM can be coloured by: total, outline, one colour, the features that fit *query*, and the one to *keep*."""
+def color_names(workspace: Workspace, sample: str, query: str) -> list[str]:
+    """What SM can be coloured by: total, outline, one colour, and the features that fit *query*."""
     sm = workspace.choices(sample).get("sm")
     if sm is None:
         return []
-    view = open_view(workspace, sm)
-    found = dict(COLORS)
-    if keep and keep not in found:
-        found[keep] = str(view.features["name"][int(keep)])
-    found |= {str(hit["index"]): _label(hit) for hit in view.search(query, 30)}
-    return [{"label": label, "value": value} for value, label in found.items()]
+    typed = "" if query in COLORS else query
+    return [*COLORS, *(_label(hit) for hit in open_view(workspace, sm).search(_name(typed), 30))]
+
+
+def color(workspace: Workspace, sample: str, name: str, *, frame: str = keys.SPATIAL) -> dict[str, Any] | None:
+    """How ``assets/align.js`` colours the SM pixels: ``{}`` is one colour; None where *name* names nothing (yet)."""
+    sm = workspace.choices(sample).get("sm")
+    if sm is None:
+        return None
+    view, address = open_view(workspace, sm), f"/api/view/{sm.id}"
+    if name == PLAIN:
+        return {}
+    if name == OUTLINE:
+        return {"outline": list(_outline_pixels(view.directory, frame))}
+    if name == TOTAL:
+        return {"values_url": f"{address}/obs/total_sm", "label": "total intensity"}
+    hits = [hit for hit in view.search(_name(name), 30) if name in (_label(hit), hit["name"])]
+    return {"values_url": f"{address}/feature/{hits[0]['index']}", "label": hits[0]["name"]} if hits else None
+
+
+SEPARATOR = "  m/z "
 
 
 def _label(hit: dict[str, Any]) -> str:
     name, mz = str(hit["name"]), hit.get(keys.MZ)
-    return name if mz is None or f"{mz:g}"[:5] in name else f"{name}  m/z {mz:.4f}"
+    return name if mz is None or f"{mz:g}"[:5] in name else f"{name}{SEPARATOR}{mz:.4f}"
 
 
-def color(workspace: Workspace, sample: str, choice: str | None, *, frame: str = keys.SPATIAL) -> dict[str, Any] | None:
-    """How ``assets/align.js`` colours the SM pixels; None for one colour."""
-    sm = workspace.choices(sample).get("sm")
-    if sm is None or choice in (None, PLAIN):
-        return None
-    view, address = open_view(workspace, sm), f"/api/view/{sm.id}"
-    if choice == OUTLINE:
-        return {"outline": list(_outline_pixels(view.directory, frame))}
-    if choice == TOTAL:
-        return {"values_url": f"{address}/obs/total_sm", "label": "total intensity"}
-    return {"values_url": f"{address}/feature/{int(choice)}", "label": str(view.features["name"][int(choice)])}
+def _name(label: str) -> str:
+    return label.split(SEPARATOR, maxsplit=1)[0]

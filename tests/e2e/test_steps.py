@@ -91,7 +91,7 @@ def test_features_are_sorted_searched_and_pinned(page: Page, seeded: Seeded, axe
     expect(part(page, "features", "command")).to_contain_text(f"--pinned={genes.index[-1]}")
     rows.first.locator(".sm-link").click()
     expect(page.locator("#features-map-by")).to_have_value("feature")
-    page.get_by_text("Metabolites", exact=True).click()
+    page.locator("#features-kind").get_by_text("Metabolites").click()
     page.locator("#features-search").fill("")
     expect(page.locator("#features-table")).to_contain_text("12 features")
 

@@ -13,7 +13,7 @@ from spatialmeta_app.services import align
 def test_without_both_sections_there_is_no_scene(workspace, sample, keep, st) -> None:
     keep("st", st)
     assert align.scene(workspace, sample.id) is None
-    assert align.color_choices(workspace, sample.id, "") == []
+    assert align.color_names(workspace, sample.id, "") == []
     assert align.color(workspace, sample.id, align.TOTAL) is None
 
 
@@ -43,18 +43,18 @@ def test_a_kept_manual_position_is_the_next_start(workspace, sample, aligned, ke
     assert start == {"flip": True, "rotation_deg": 95.0, "scale_x": 1.1, "scale_y": 1.0}
 
 
-def test_colours_are_searched_and_the_one_in_use_stays(workspace, sample, imported) -> None:
-    found = align.color_choices(workspace, sample.id, "dopa", keep="1")
-    assert [c["label"] for c in found] == [
-        "Total intensity",
-        "Outline",
-        "One colour",
-        "FMP, 421.19",
-        "Dopamine  m/z 154.0863",
-    ]
+def test_colours_are_searched_by_name(workspace, sample, imported) -> None:
+    found = align.color_names(workspace, sample.id, "dopa")
+    assert found == [*align.COLORS, "Dopamine  m/z 154.0863"]
+    assert align.color_names(workspace, sample.id, align.TOTAL)[3:] == ["Dopamine  m/z 154.0863", "FMP, 421.19"]
     sm = workspace.chosen(sample, "sm")
-    assert align.color(workspace, sample.id, "0") == {"values_url": f"/api/view/{sm.id}/feature/0", "label": "Dopamine"}
-    assert align.color(workspace, sample.id, align.PLAIN) is None
+    assert align.color(workspace, sample.id, "Dopamine") == {
+        "values_url": f"/api/view/{sm.id}/feature/0",
+        "label": "Dopamine",
+    }
+    assert align.color(workspace, sample.id, found[-1]) == align.color(workspace, sample.id, "Dopamine")
+    assert align.color(workspace, sample.id, align.PLAIN) == {}
+    assert align.color(workspace, sample.id, "Dopam") is None
 
 
 def test_the_outline_of_a_rectangle_is_its_border(workspace, sample, imported, sm) -> None:
