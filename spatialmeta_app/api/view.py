@@ -12,7 +12,7 @@ import numpy as np
 
 from core.errors import SpatialMetaError
 from spatialmeta_app.api.errors import json_body
-from spatialmeta_app.services import annotations, explore
+from spatialmeta_app.services import annotations, explore, selections
 from spatialmeta_app.services.backend import backend
 from spatialmeta_app.workspace.records import Result
 from spatialmeta_app.workspace.views import View
@@ -60,7 +60,7 @@ def selection(result_id: str) -> dict[str, Any]:
     body, result = json_body("steps"), backend().workspace.result(result_id)
     um = explore.um_per_px(backend().workspace, result)
     value, column = body.get("value"), body.get("column")
-    return explore.summarise(_view(result), body["steps"], um=um, value=value, column=column)
+    return selections.summarise(_view(result), body["steps"], um=um, value=value, column=column)
 
 
 @bp.post("/<result_id>/measure")
@@ -74,14 +74,14 @@ def measure(result_id: str) -> dict[str, Any]:
 @bp.post("/<result_id>/outline")
 def outline(result_id: str) -> dict[str, Any]:
     """``{steps}`` -> ``{geometries}``: polygons around the chosen spots."""
-    return {"geometries": explore.outlines(_view(result_id), json_body("steps")["steps"])}
+    return {"geometries": selections.outlines(_view(result_id), json_body("steps")["steps"])}
 
 
 @bp.post("/<result_id>/markers")
 def markers(result_id: str) -> dict[str, Any]:
     """``{steps, layer}`` -> ``{rows}``: what distinguishes a selection from the rest."""
     body = json_body("steps", "layer")
-    return {"rows": explore.markers(_view(result_id), body["steps"], layer=str(body["layer"]))}
+    return {"rows": selections.markers(_view(result_id), body["steps"], layer=str(body["layer"]))}
 
 
 def _view(result: str | Result) -> View:

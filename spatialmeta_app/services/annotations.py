@@ -12,7 +12,7 @@ from core import keys
 from core.analysis import regions, trajectories
 from core.analysis.annotations import region_columns, trajectory_columns
 from core.errors import DataError, SpatialMetaError
-from spatialmeta_app.services.explore import in_geometry
+from spatialmeta_app.services.selections import in_geometry
 from spatialmeta_app.workspace.views import View
 
 MOST_PROFILES = 12

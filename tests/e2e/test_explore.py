@@ -311,6 +311,22 @@ def test_search_finds_by_mz_and_annotation_and_the_link_opens_the_same_view(page
     assert other.evaluate(colours) == page.evaluate(colours)
 
 
+def test_the_histology_stays_under_the_spots(page: Page, sample: Explored) -> None:
+    """Its corners lie where its place in full-resolution pixels says, after zoom, pan, recolour and resize."""
+    visit(page, sample.path)
+    page.mouse.move(*at(page, (3500, 3000)))
+    page.mouse.wheel(0, 300)
+    settled(page)
+    stroke(page, [(3500, 3000), (3600, 3150)])
+    page.evaluate("async () => { const p = SpatialMetaExplore.page; await p.colourBy((await p.search('tau'))[0]); }")
+    page.set_viewport_size({"width": 1360, "height": 860})
+    settled(page)
+    box = page.locator("#explore-spatial image").bounding_box()
+    (x0, y0), (x1, y1) = at(page, (0, 0)), at(page, (7000, 6000))
+    found = [box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]]
+    assert found == pytest.approx([x0, y0, x1, y1], abs=1.5)
+
+
 def test_scale_bar_is_right_after_zoom_and_resize(page: Page, sample: Explored) -> None:
     visit(page, sample.path)
     page.mouse.move(*at(page, (3500, 3000)))

@@ -1,0 +1,95 @@
+"""Selections of spots against shapely, scipy and pandas."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+import scipy.stats
+import shapely
+
+from core import keys
+from core.errors import DataError
+from spatialmeta_app.services import explore, selections
+from tests.app.explored import UM_PER_PX, make_sample
+
+TRIANGLE = {"type": "Polygon", "coordinates": [[[1500, 1600], [5200, 2400], [2600, 5000], [1500, 1600]]]}
+
+
+@pytest.fixture
+def made(workspace):
+    return make_sample(workspace)
+
+
+@pytest.fixture
+def view(workspace, made):
+    return explore.view_of(workspace, made.results["cluster"])
+
+
+@pytest.fixture
+def in_triangle(made):
+    return shapely.contains_xy(shapely.geometry.shape(TRIANGLE), made.xy)
+
+
+def polygon(op="set", space="spatial", geometry=TRIANGLE):
+    return {"op": op, "space": space, "geometry": geometry}
+
+
+def test_selection_steps_combine(view, made, in_triangle) -> None:
+    striatum = (made.joint.obs["region"] == "Striatum").to_numpy()
+    code = list(made.joint.obs["region"].cat.categories).index("Striatum")
+    category = {"op": "add", "column": "region", "codes": [code]}
+    np.testing.assert_array_equal(selections.chosen_spots(view, [polygon()]), in_triangle)
+    np.testing.assert_array_equal(selections.chosen_spots(view, [polygon(), category]), in_triangle | striatum)
+    without = [category | {"op": "set"}, polygon("subtract")]
+    np.testing.assert_array_equal(selections.chosen_spots(view, without), striatum & ~in_triangle)
+    np.testing.assert_array_equal(selections.chosen_spots(view, [polygon(), {"op": "invert"}]), ~in_triangle)
+    box = shapely.box(2, 2, 6, 6)
+    in_umap = shapely.contains_xy(box, made.joint.obsm[keys.X_UMAP].astype(float))
+    step = polygon(space=keys.X_UMAP, geometry=shapely.geometry.mapping(box))
+    np.testing.assert_array_equal(selections.chosen_spots(view, [step]), in_umap)
+
+
+@pytest.mark.parametrize(
+    "steps", ["all", [{"op": "explode"}], [polygon(geometry={"type": "Point"})], [{"op": "set", "column": "total"}]]
+)
+def test_bad_steps_are_refused(view, steps) -> None:
+    with pytest.raises(DataError):
+        selections.chosen_spots(view, steps)
+
+
+def test_summary_agrees_with_numpy(view, made, in_triangle) -> None:
+    found = selections.summarise(
+        view, [polygon()], um=UM_PER_PX, value={"index": 2, "layer": keys.COUNTS}, column="region"
+    )
+    assert found["spots"] == in_triangle.sum()
+    assert found["area_mm2"] == pytest.approx(in_triangle.sum() * 100**2 * np.sqrt(3) / 2 / 1e6, rel=1e-3)
+    values = np.asarray(made.joint.X)[:, 2]
+    assert found["value"]["inside"] == pytest.approx(values[in_triangle].mean())
+    assert found["value"]["outside"] == pytest.approx(values[~in_triangle].mean())
+    counts = made.joint.obs["region"][in_triangle].value_counts()
+    assert {c["name"]: c["count"] for c in found["categories"]} == counts[counts > 0].to_dict()
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(found["mask"]), np.uint8), bitorder="little")
+    np.testing.assert_array_equal(bits[: view.meta["n_obs"]].astype(bool), in_triangle)
+
+
+def test_markers_rank_as_scipy(view, made) -> None:
+    left = made.joint.obs["region"] == "Cortex"
+    code = list(made.joint.obs["region"].cat.categories).index("Cortex")
+    rows = selections.markers(view, [{"op": "set", "column": "region", "codes": [code]}], layer=keys.NORMALIZED)
+    by_name = {r["name"]: r for r in rows}
+    for i, name in enumerate(made.joint.var_names):
+        values = np.asarray(made.joint.layers[keys.NORMALIZED])[:, i]
+        u = scipy.stats.mannwhitneyu(values[left], values[~left])
+        assert by_name[name]["auc"] == pytest.approx(u.statistic / (left.sum() * (~left).sum()))
+    aucs = [r["auc"] for r in rows]
+    assert aucs == sorted(aucs, reverse=True)
+
+
+def test_outlines_of_a_category_hold_its_spots(view, made) -> None:
+    code = 1
+    geometries = selections.outlines(view, [{"op": "set", "column": "region", "codes": [code]}])
+    union = shapely.union_all([shapely.geometry.shape(g) for g in geometries])
+    np.testing.assert_array_equal(shapely.contains_xy(union, made.xy), made.joint.obs["region"].cat.codes == code)
+    assert selections.outlines(view, []) == []
