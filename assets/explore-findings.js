@@ -116,7 +116,7 @@
 
     paintSelection() {
       const feature = this.active && this.annotations.feature(this.active);
-      const summary = this.summary && { ...this.summary, saved: feature ? feature.properties.name : null };
+      const summary = this.summary && { ...this.summary, saved: feature ? feature.properties.name : null, drawable: this.page.meta.frame === "st" };
       ns.panels.selection($("explore-selection"), summary, {
         name: this.freeName("Region"), onSave: (name) => this.saveSelection(name), onMarkers: () => this.askMarkers(),
         onClear: () => this.clearSelection(), onInvert: () => { this.active = null; this.steps.push({ op: "invert" }); this.applySteps(); this.paintShapes(); },
@@ -221,7 +221,7 @@
 
     /** Show one shape: handles on the tissue, its spots in the UMAP, its numbers; a path also its profile. */
     activate(id) {
-      const feature = id ? this.annotations.feature(id) : null;
+      const feature = id && this.page.meta?.frame === "st" ? this.annotations.feature(id) : null;
       if (!feature) {
         if (this.active) this.clearSelection();
         return;

@@ -175,7 +175,7 @@
       h("h2", { class: "sm-head" }, h("span", {}, summary.saved ? `Region · ${summary.saved}` : "Selection"), iconButton("x-lg", "Clear the selection (Esc)", onClear)),
       h("dl", { class: "sm-facts" }, facts.flatMap(([k, v]) => [h("dt", {}, k), h("dd", { class: "sm-num" }, v)])),
       shares(summary.categories),
-      summary.saved ? null : h("div", { class: "sm-row ex-save" }, input,
+      summary.saved || !summary.drawable ? null : h("div", { class: "sm-row ex-save" }, input,
         h("button", { type: "button", class: "btn btn-primary btn-sm", onclick: () => onSave(input.value) }, "Save region")),
       h("div", { class: "sm-row ex-ways" },
         h("button", { type: "button", class: "btn btn-link btn-sm", onclick: onMarkers }, "Markers"),
