@@ -14,13 +14,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 import core
 from core import keys
 
-if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
+if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata and pandas
+    import pandas as pd
     from anndata import AnnData
 
 PACKAGES = ("anndata", "numpy", "scipy", "pandas", "torch", "igraph", "umap-learn")
@@ -76,7 +76,7 @@ def content_hash(adata: AnnData) -> str:
 
 
 def _add_array(digest: hashlib._Hash, name: str, values: Any) -> None:
-    if isinstance(values, pd.DataFrame):
+    if hasattr(values, "columns"):  # a DataFrame, told without importing pandas
         _add_frame(digest, name, values)
         return
     digest.update(f"{name}:{getattr(values, 'shape', None)};".encode())
@@ -94,7 +94,9 @@ def _add_array(digest: hashlib._Hash, name: str, values: Any) -> None:
 
 
 def _add_frame(digest: hashlib._Hash, name: str, frame: pd.DataFrame) -> None:
+    from pandas.util import hash_pandas_object
+
     digest.update(f"{name}:{frame.shape}:{','.join(map(str, frame.columns))};".encode())
-    digest.update(pd.util.hash_pandas_object(frame.index, categorize=True).to_numpy().tobytes())
+    digest.update(hash_pandas_object(frame.index, categorize=True).to_numpy().tobytes())
     for column in frame.columns:
-        digest.update(pd.util.hash_pandas_object(frame[column], index=False, categorize=True).to_numpy().tobytes())
+        digest.update(hash_pandas_object(frame[column], index=False, categorize=True).to_numpy().tobytes())

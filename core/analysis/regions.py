@@ -8,13 +8,15 @@ an edge within rounding may fall on either side.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from core.errors import DataError
 from core.spatial import check_coordinates
+
+if TYPE_CHECKING:  # the web process asks for points in polygons only
+    import pandas as pd
 
 #: points x edges that are looked at together
 BLOCK_NUMBERS = 1 << 22
@@ -105,6 +107,8 @@ def assign_regions(xy: np.ndarray, document: dict[str, Any], group: str = DEFAUL
     document
         Annotation document of docs/architecture.md.
     """
+    import pandas as pd
+
     features = [
         f
         for f in document.get("features", [])
