@@ -162,7 +162,7 @@ def test_export_writes_what_it_previews(page: Page, seeded: Seeded, axe, tmp_pat
     visit(page, seeded, "export")
     contents = page.locator("#export-contents")
     expect(contents).to_contain_text("obsm['X_emb']")
-    page.get_by_text("Denoised values").click()
+    page.locator("#export-parts").get_by_text("Denoised values").click()
     expect(contents.locator(".sm-out")).to_contain_text("layers['reconstruction']")
     axe(page)
     with page.expect_download() as csv:
