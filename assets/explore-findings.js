@@ -6,7 +6,8 @@
   const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
   const LIVE_MS = 90; // how often a moving slider asks for a new profile
   const SETTLE_MS = 500; // a slider that rests this long is saved
-  const $ = (id) => document.getElementById(id);
+  // within this page, also when the person has left it while an answer was on its way: what is painted then goes nowhere
+  const $ = (id) => ns.root.querySelector(`#${id}`);
 
   /** Call `work` at once, then at most every `ms`, and always once after the last call. */
   function throttle(work, ms) {

@@ -4,7 +4,8 @@
   "use strict";
   const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
   const KEPT = 48; // arrays of values kept for coming back to a feature
-  const $ = (id) => document.getElementById(id);
+  // within this page, also when the person has left it while an answer was on its way: what is painted then goes nowhere
+  const $ = (id) => ns.root.querySelector(`#${id}`);
   ns.setProps = (id, props) => window.dash_clientside.set_props(id, props);
 
   /** Draw an empty view into an element. Not a dcc.Graph: that takes its own figure for the truth and, at any event of
@@ -435,6 +436,7 @@
       ns.page?.destroy();
       ns.page = null;
       if (!context || !context.result) return window.dash_clientside.no_update;
+      ns.root = document.querySelector(".ex-page");
       ns.page = new Page(context);
       if (ns.waiting) ns.page.controls = ns.waiting;
       const { page } = ns;
