@@ -11,6 +11,7 @@ import numpy as np
 
 from core import keys
 from spatialmeta_app.services.steps import Run, StepView, config_of
+from spatialmeta_app.workspace import NotFound
 from spatialmeta_app.workspace.records import Result
 from spatialmeta_app.workspace.views import MISSING, View
 
@@ -27,6 +28,7 @@ TERM_TITLES = {
     "sm": "Metabolites: reconstruction",
     "kl": "KL divergence to the prior",
     "mmd": "MMD between samples",
+    "agreement": "Agreement of the modalities",
 }
 OVERLAYS = {"validation": "loss"}
 COUNTERS = ("epoch", "iteration")
@@ -59,7 +61,8 @@ def curves(workspace: Workspace, store: JobStore, view: StepView) -> Curves:
     """The curves of the step's running job, else of the run in use (from its events, else from its file)."""
     job = view.job.id if view.job is not None and view.job.active else None
     chosen = view.chosen.result if view.chosen else None
-    events = store.events(job) if job else store.events(chosen.job) if chosen and chosen.job else []
+    source = job or _job_of_step(store, chosen)
+    events = store.events(source) if source else []
     history, counter = series([event["numbers"] for event in events])
     if not history and not job and chosen:
         history = kept_history(workspace, chosen)
@@ -68,6 +71,15 @@ def curves(workspace: Workspace, store: JobStore, view: StepView) -> Curves:
     hidden = [term for term, (_, y) in history.items() if not any(y)]  # a term with weight 0
     history = {term: history[term] for term in sorted(history, key=_place) if term not in hidden}
     return Curves(history, {"job": job, "last": last, "terms": list(history), "hidden": hidden, "x": counter}, title)
+
+
+def _job_of_step(store: JobStore, result: Result | None) -> str | None:
+    """The job that made *result*, where it did this step alone: the demonstration's job has the numbers of all."""
+    try:
+        job = store.get(result.job) if result and result.job else None
+    except NotFound:  # removed since
+        return None
+    return job.id if job and job.kind == result.step else None
 
 
 def _place(term: str) -> int:
