@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -178,7 +179,9 @@ def check_drawings(saved: anndata.AnnData) -> None:
 def check_plot(saved: anndata.AnnData) -> None:
     """squidpy draws the file over its histology."""
     mpl.use("Agg")
-    squidpy().pl.spatial_scatter(saved, color="leiden", library_key="sample")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # squidpy uses what matplotlib deprecates
+        squidpy().pl.spatial_scatter(saved, color="leiden", library_key="sample")
 
 
 def test_the_demonstration_is_finished_and_can_be_walked_through(page: Page, app_server: Server) -> None:
