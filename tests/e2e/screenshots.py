@@ -21,7 +21,7 @@ from tests.e2e.conftest import WINDOW
 from tests.e2e.serving import Server, running
 from tests.e2e.test_data import choose
 from tests.e2e.test_explore import settled, visit
-from tests.e2e.test_main_job import done, draw_on_the_striatum, fill, go, press
+from tests.e2e.test_main_job import STEP_MS, done, draw_on_the_striatum, fill, go, press
 from tests.e2e.test_shell import new_project
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -38,12 +38,12 @@ def main() -> int:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(Path(folder) / "data", min_free_bytes="0") as server,
+        running(Path(folder) / "data", min_free_bytes="0", workers="2") as server,
         sync_playwright() as playwright,
         launch(playwright) as browser,
     ):
         context = browser.new_context(base_url=server.url, viewport=WINDOW)
-        context.set_default_timeout(120_000)
+        context.set_default_timeout(STEP_MS)
         address = work(context.new_page(), data / "vicari_B1")
         for theme in ("light", "dark"):
             photograph(context, server, address, theme)
