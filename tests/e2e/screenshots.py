@@ -72,7 +72,7 @@ def work(page: Page, pair: Path) -> str:
     go(page, "Explore")
     visit(page, page.url)
     draw_on_the_striatum(page, anndata.read_h5ad(pair / "st.h5ad"))
-    search = page.locator("#explore-search")
+    search = page.locator("#explore-search input")
     search.fill("dopamine")
     page.get_by_role("option", name="Dopamine").first.click()
     settled(page)
