@@ -10,7 +10,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from spatialmeta_app.components.panel import button_link, columns, empty, head, icon, panel
-from spatialmeta_app.figures import palettes
+from spatialmeta_app.figures import looks, palettes
 from spatialmeta_app.ids import Explore
 from spatialmeta_app.services.explore import Controls, Shown
 
@@ -238,7 +238,7 @@ def _trajectory() -> html.Div:
             html.H2(title, className="sm-head"),
             html.Label("Corridor width in µm", htmlFor=Explore.WIDTH, className="visually-hidden"),
             width,
-            dcc.Graph(id=Explore.PROFILE, config=GRAPH, className="ex-profile"),
+            dcc.Graph(id=Explore.PROFILE, figure=looks.BLANK, config=GRAPH, className="ex-profile"),
             html.Div(id=Explore.PROFILE_FEATURES, className="ex-chips"),
             html.Div([html.Div(id=Explore.PROFILE_SEARCH), *controls], className="sm-row ex-profile-tools"),
         ],

@@ -10,19 +10,10 @@ from dash import dcc, html
 
 from spatialmeta_app.components.form import config_form
 from spatialmeta_app.components.panel import Children, button_link, columns, empty, facts, icon, panel
+from spatialmeta_app.figures import looks
 from spatialmeta_app.ids import Steps
 from spatialmeta_app.services.steps import PAGES, TITLES, Run, StepView, when
 
-#: until a figure arrives: nothing, on the page's ground
-BLANK = {
-    "data": [],
-    "layout": {
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "xaxis": {"visible": False},
-        "yaxis": {"visible": False},
-    },
-}
 VERBS = {
     "align": "Align",
     "reassign": "Reassign",
@@ -206,7 +197,7 @@ def graph(figure: Any = None, *, id: Any, height: int | None = None, label: str,
     """A figure with a name for screen readers; *height* in px, or as much as there is."""
     style = {"height": f"{height}px"} if height else {"height": "100%"}
     config = {"displaylogo": False, "displayModeBar": bar, "responsive": True, "scrollZoom": True}
-    plot = dcc.Graph(id=id, config=config, style=style, figure=BLANK if figure is None else figure)
+    plot = dcc.Graph(id=id, config=config, style=style, figure=looks.BLANK if figure is None else figure)
     return html.Div(plot, className="sm-figure", role="img", style=style, **{"aria-label": label})
 
 

@@ -25,6 +25,17 @@ CATEGORIES = (
 FONT = {"family": "Inter, 'Helvetica Neue', Arial, sans-serif", "size": 11, "color": "#7b8794"}
 GRID = "rgba(128,140,158,.22)"
 
+#: until a figure arrives: nothing, on the page's ground
+BLANK = {
+    "data": [],
+    "layout": {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "xaxis": {"visible": False},
+        "yaxis": {"visible": False},
+    },
+}
+
 
 def axis(title: str = "", **more: Any) -> dict[str, Any]:
     """A plain axis: hairline grid, no zero line, the title with its unit."""

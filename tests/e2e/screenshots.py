@@ -6,6 +6,7 @@ photographed.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
@@ -20,13 +21,13 @@ from tests.e2e.browser import launch
 from tests.e2e.conftest import WINDOW
 from tests.e2e.serving import Server, running
 from tests.e2e.test_data import choose
-from tests.e2e.test_explore import settled, visit
+from tests.e2e.test_explore import READY, settled, visit
 from tests.e2e.test_main_job import STEP_MS, done, draw_on_the_striatum, fill, go, press
 from tests.e2e.test_shell import new_project
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 PAGES = ("data", "align", "reassign", "features", "integrate", "explore", "export")
-SETTLE_MS = 2_500  # fonts, figures and tiles after the last request
+SETTLE_MS = 6_000  # fonts, figures and tiles after the last request
 
 
 def main() -> int:
@@ -94,12 +95,12 @@ def photograph(context: BrowserContext, server: Server, addresses: str, theme: s
     }
     for name, place in places.items():
         page.goto(place)
-        page.wait_for_load_state("networkidle")
+        if name == "explore":
+            page.wait_for_function(READY, timeout=STEP_MS)
+            page.locator("#explore-profile .xtitle").wait_for()
         page.wait_for_timeout(SETTLE_MS)
-        path = IMAGES / f"{name}-{theme}.png"
-        page.screenshot(path=path)
-        # 256 colours are enough for a page, and a third of the bytes
-        Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        path = IMAGES / f"{name}-{theme}.webp"  # a tenth of a PNG's bytes
+        Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(path, quality=92, method=6)
         print(path.relative_to(IMAGES.parents[1]), f"{path.stat().st_size / 1e3:.0f} kB")
     page.close()
 

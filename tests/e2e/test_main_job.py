@@ -126,15 +126,18 @@ def test_a_real_pair_from_upload_to_download(person, data_dir: Path, tmp_path: P
 
 
 def draw_on_the_striatum(page: Page, st: anndata.AnnData) -> None:
-    """A region around the intact striatum, and a path from its middle to the middle of the section."""
-    xy = st.obsm["spatial"]
-    striatum = xy[(st.obs["region"] == "CP").to_numpy() & (st.obs["lesion"] == "intact").to_numpy()]
-    if not len(striatum):
-        striatum = xy[(st.obs["RegionLoupe"] == "CP").to_numpy()]
-    low, high = np.percentile(striatum, [20, 80], axis=0)
-    draw_region(page, np.array([low, [high[0], low[1]], high, [low[0], high[1]]]), name="Intact striatum")
+    """A region on each striatum, and a path from the intact to the lesioned one, across the midline."""
+    middles = []
+    for side in ("intact", "lesioned"):
+        chosen = (st.obs["RegionLoupe"] == "CP") & (st.obs["lesion"] == side)
+        striatum = st.obsm["spatial"][chosen.to_numpy()]
+        low, high = np.percentile(striatum, [8, 92], axis=0)
+        turn = np.linspace(0, 2 * np.pi, 8, endpoint=False) + np.pi / 8
+        corners = np.column_stack([np.cos(turn), np.sin(turn)]) * (high - low) / 2 + (low + high) / 2
+        draw_region(page, corners, name=f"{side.capitalize()} striatum")
+        middles.append(striatum.mean(axis=0))
     tool(page, "trajectory")
-    for place in (striatum.mean(axis=0), xy.mean(axis=0)):
+    for place in middles:
         page.mouse.click(*at(page, place))
     page.keyboard.press("Enter")
     page.keyboard.type("Midline")
@@ -165,11 +168,11 @@ def check_file(saved: anndata.AnnData, st: anndata.AnnData, sm_path: Path) -> No
 
 def check_drawings(saved: anndata.AnnData) -> None:
     regions = saved.obs[keys.roi("regions")]
-    chosen = (regions == "Intact striatum").to_numpy()
-    assert 50 < chosen.sum() < 0.5 * saved.n_obs
-    # dopamine is what the lesion takes away: the intact striatum must have more of it
+    assert set(regions.cat.categories) == {"Intact striatum", "Lesioned striatum"}
+    # 6-OHDA kills the cells that make dopamine: that is what the section was measured for
     dopamine = np.asarray(saved[:, "Dopamine"].X.todense()).ravel()
-    assert np.median(dopamine[chosen]) > 2 * np.median(dopamine[~chosen])
+    level = {side: np.median(dopamine[(regions == side).to_numpy()]) for side in regions.cat.categories}
+    assert level["Intact striatum"] > 3 * level["Lesioned striatum"]
     position = saved.obs[keys.toi_position("Midline")]
     assert 0 < position.notna().sum() < saved.n_obs
     document = json.loads(saved.uns[keys.UNS][keys.REGIONS]["px"])
