@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.e2e import browser as browsers
 from tests.e2e.serving import Server, running
 
 WINDOW = {"width": 1440, "height": 900}
 TIMEOUT_MS = 30_000
+expect.set_options(timeout=TIMEOUT_MS)  # two busy cores draw WebGL in software: 5 s are no sign of a fault
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
