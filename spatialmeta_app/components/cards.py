@@ -69,7 +69,7 @@ def demo_card(card: Card | None, job: Job | None, address: str | None) -> html.D
         [
             html.H2("Demonstration", className="sm-demo-title"),
             html.P(
-                "A simulated brain-like section, measured twice: transcripts and metabolites, rotated and mirrored "
+                "A simulated brain-like section, measured twice: transcripts and metabolites, rotated and warped "
                 "against each other. Every step is done, from alignment to clusters."
             ),
             html.Div(actions, id=Home.DEMO_STATE),
