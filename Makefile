@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 LOCK := requirements/torch.txt requirements/lock.txt pyproject.toml
 
-.PHONY: install run test lint bench screenshots lock
+.PHONY: install run test lint bench peers screenshots lock
 
 install: .venv/.tests-installed
 
@@ -22,6 +22,12 @@ lint: .venv/.tests-installed
 
 bench: .venv/.tests-installed
 	$(BIN)/python -m benchmarks
+
+# the packages that the benchmarks compare with, in an environment of their own; what they pin can't be installed beside ours
+peers:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet -r requirements/torch.txt
+	.venv-peers/bin/pip install --quiet --no-deps -r requirements/peers.txt spatialmeta==0.0.3.0
 
 screenshots: .venv/.tests-installed
 	sh tests/e2e/ensure_chromium.sh

@@ -8,7 +8,7 @@ import sys
 
 import benchmarks
 
-HIDDEN = {"__main__"}
+HIDDEN = {"__main__", "peers"}
 
 
 def main(names: list[str]) -> int:
