@@ -25,18 +25,10 @@
       this.steps = [];
       this.mask = null;
       this.active = null;
-      this.measures = new Map();
+      this.regions = new ns.Regions(this);
       this.profileOf = null; // until a person chooses: what the map shows, and one feature of the other modality
       this.scaled = true;
       this.askProfile = throttle(() => this.requestProfile(), LIVE_MS);
-      this.listActions = {
-        renaming: null,
-        onActivate: (id) => this.activate(id === this.active ? null : id),
-        onRenaming: (id) => this.startRenaming(id),
-        onRename: (id, name) => this.rename(id, name),
-        onColour: (id, colour) => this.change(id, (f) => { f.properties.color = colour; }),
-        onRemove: (id) => this.remove(id),
-      };
       this.search = new ns.Search($("explore-profile-search"), {
         label: "Add a gene or metabolite to the profile", placeholder: "Add gene or metabolite …", clear: true,
         find: async (q, signal) => (await page.search(q, signal)).filter((hit) => hit.kind === "feature"),
@@ -44,10 +36,9 @@
       });
       $("explore-reverse").onclick = () => this.reverse();
       $("explore-scaled").onclick = () => { this.scaled = !this.scaled; this.paintTrajectory(); };
-      this.clock = setInterval(() => this.paintSaved(), 1000);
     }
 
-    destroy() { clearInterval(this.clock); }
+    destroy() { this.regions.destroy(); }
 
     get annotations() { return this.page.annotations; }
     get document() { return this.annotations.document; }
@@ -119,7 +110,7 @@
       const feature = this.active && this.annotations.feature(this.active);
       const summary = this.summary && { ...this.summary, saved: feature ? feature.properties.name : null, drawable: this.page.meta.frame === "st" };
       ns.panels.selection($("explore-selection"), summary, {
-        name: this.freeName("Region"), onSave: (name) => this.saveSelection(name), onMarkers: () => this.askMarkers(),
+        name: this.regions.freeName("Region"), onSave: (name) => this.saveSelection(name), onMarkers: () => this.askMarkers(),
         onClear: () => this.clearSelection(), onInvert: () => { this.active = null; this.steps.push({ op: "invert" }); this.applySteps(); this.paintShapes(); },
       });
     }
@@ -130,10 +121,7 @@
       try {
         const geometries = only && only.space === "spatial" ? [only.geometry] : (await this.page.data.outline(this.steps)).geometries;
         if (!geometries.length) return;
-        const colour = this.freeColour();
-        const ids = geometries.map((geometry) => this.append(geometry, "region", { name: name.trim() || this.freeName("Region"), color: colour }));
-        await this.annotations.commit((doc) => doc.features.push(...ids));
-        this.activate(ids[0].id);
+        await this.regions.addAll(geometries, name);
       } catch (error) {
         this.page.say(ns.words(error), "stop");
       }
@@ -160,66 +148,6 @@
     closeMarkers() { this.paintMarkers(null); }
 
     // --- shapes -----------------------------------------------------------------------------------------------
-    append(geometry, kind, properties) {
-      const group = kind === "region" ? { group: "regions" } : { width_um: this.page.defaultWidth() };
-      return { type: "Feature", id: ns.newId(), geometry, properties: { kind, ...group, ...properties } };
-    }
-
-    /** A drawn shape is saved at once under the next free name, and its name is ready to be typed over. */
-    async add(geometry, kind) {
-      const name = this.freeName(kind === "region" ? "Region" : "Path");
-      const feature = this.append(geometry, kind, { name, color: kind === "region" ? this.freeColour() : "#ffffff" });
-      const saved = this.annotations.commit((doc) => doc.features.push(feature));
-      this.activate(feature.id);
-      this.startRenaming(feature.id);
-      this.page.useTool("select");
-      await saved;
-    }
-
-    change(id, edit) {
-      if (!this.annotations.feature(id)) return Promise.resolve();
-      return this.annotations.commit((doc) => edit(doc.features.find((f) => f.id === id)));
-    }
-
-    edit(id, geometry) {
-      this.change(id, (f) => { f.geometry = geometry; });
-      if (id === this.active) this.activate(id);
-    }
-
-    remove(id) {
-      if (!id || !this.annotations.feature(id)) return;
-      if (id === this.active) this.clearSelection();
-      this.annotations.commit((doc) => { doc.features = doc.features.filter((f) => f.id !== id); });
-    }
-
-    startRenaming(id) {
-      this.listActions.renaming = id;
-      this.paintShapes();
-      const box = document.querySelector(`[data-key="name-${id}"]`);
-      if (box) { box.focus(); box.select(); }
-    }
-
-    rename(id, name) {
-      const feature = this.annotations.feature(id), text = (name || "").trim();
-      this.listActions.renaming = null;
-      if (feature && text && text !== feature.properties.name) this.change(id, (f) => { f.properties.name = text; });
-      this.paintShapes();
-      $("explore-shapes").querySelector(`[data-key="shape-${id}"]`)?.focus({ preventScroll: true });
-    }
-
-    freeName(word) {
-      const taken = new Set(this.document.features.map((f) => f.properties.name));
-      let n = 1;
-      while (taken.has(`${word} ${n}`)) n++;
-      return `${word} ${n}`;
-    }
-
-    freeColour() {
-      const used = this.document.features.map((f) => f.properties.color);
-      const { outlines } = this.page.context.palettes;
-      return outlines.find((c) => !used.includes(c)) || outlines[used.length % outlines.length];
-    }
-
     /** Show one shape: handles on the tissue, its spots in the UMAP, its numbers; a path also its profile. */
     activate(id) {
       const feature = id && this.page.meta?.frame === "st" ? this.annotations.feature(id) : null;
@@ -239,31 +167,14 @@
       if (this.active && !this.annotations.feature(this.active)) this.clearSelection();
       else if (this.active && why !== "saved") this.activate(this.active);
       this.paintShapes();
-      this.measure();
-      this.paintSaved();
+      this.regions.changed();
       this.page.setHistory(this.annotations.head);
-    }
-
-    async measure() {
-      const { page } = this;
-      if (!page.meta || page.meta.frame !== "st") return;
-      this.measuring?.abort();
-      const measuring = (this.measuring = new AbortController());
-      try {
-        const { measures } = await page.data.measure(this.document, measuring.signal);
-        this.measures = new Map(Object.entries(measures));
-        this.paintShapes();
-        this.paintSaved();
-      } catch (error) {
-        if (error.name !== "AbortError") page.say(ns.words(error), "stop");
-      }
     }
 
     paintShapes() {
       const drawn = this.page.meta && this.page.meta.frame === "st" ? this.document.features : [];
       this.page.tools?.show(drawn, this.active);
-      const typing = this.listActions.renaming && document.activeElement?.dataset.key === `name-${this.listActions.renaming}`;
-      if (!typing) ns.panels.shapes($("explore-shapes"), this.document.features, this.measures, this.active, this.listActions);
+      this.regions.paint();
       this.paintTrajectory();
     }
 
@@ -324,31 +235,14 @@
       path.properties.width_um = this.widthShown = width;
       this.paintShapes();
       clearTimeout(this.settle);
-      this.settle = setTimeout(() => this.change(path.id, (f) => { f.properties.width_um = width; }), SETTLE_MS);
+      this.settle = setTimeout(() => this.regions.change(path.id, (f) => { f.properties.width_um = width; }), SETTLE_MS);
     }
 
     reverse() {
       const path = this.path();
-      if (path) this.change(path.id, (f) => { f.geometry.coordinates.reverse(); });
+      if (path) this.regions.change(path.id, (f) => { f.geometry.coordinates.reverse(); });
     }
 
-    // --- saved ------------------------------------------------------------------------------------------------
-    paintSaved() {
-      const host = $("explore-saved"), { head } = this.annotations;
-      if (!host) return;
-      if (!head.number) { host.textContent = "Nothing drawn yet. Every change is saved at once."; return; }
-      if (this.annotations.pending && !this.annotations.settled) return;
-      const measure = this.measures.get(this.active) || [...this.measures.values()].pop();
-      const slot = measure ? ` · obs['${measure.slot}']` : "";
-      host.textContent = `Saved ${ago(Date.now() / 1000 - head.created)}${slot} · revision ${head.number}`;
-    }
-  }
-
-  function ago(seconds) {
-    if (seconds < 1.5) return "just now";
-    if (seconds < 60) return `${Math.round(seconds)} s ago`;
-    if (seconds < 3600) return `${Math.round(seconds / 60)} min ago`;
-    return seconds < 86400 ? `${Math.round(seconds / 3600)} h ago` : `${Math.round(seconds / 86400)} days ago`;
   }
 
   /** Bits, first spot first, as numpy.packbits(bitorder="little") packs them. */

@@ -192,57 +192,6 @@
         h("li", {}, h("i", { style: `background:${c.colour}` }), `${c.name} ${Math.round((100 * c.count) / total)}%`))));
   }
 
-  /** One line a shape: colour, name, size; rename in place, delete. */
-  function shapes(host, features, measures, active, actions) {
-    if (!features.length) {
-      const text = "Draw around an area with the region tool (R), or select a category and save it. A path (T) gives a profile.";
-      return host.replaceChildren(h("li", { class: "sm-note ex-hint" }, text));
-    }
-    refill(host, features.map((f) => shapeLine(f, measures.get(f.id), f.id === active, actions)));
-  }
-
-  function shapeLine(feature, measure, active, actions) {
-    const { id, properties: p } = feature;
-    const size = measure ? sizeOf(p.kind, measure) : "";
-    const name = actions.renaming === id ? renameBox(feature, actions) : h("button", {
-      type: "button", class: "ex-name", "data-key": `shape-${id}`, "aria-pressed": String(active), title: "Click to show, F2 to rename",
-      onclick: () => actions.onActivate(id), ondblclick: () => actions.onRenaming(id),
-      onkeydown: (e) => {
-        if (e.key !== "F2" && e.key !== "Delete") return;
-        e.stopPropagation(); // the page's own Delete would take the active shape as well
-        (e.key === "F2" ? actions.onRenaming : actions.onRemove)(id);
-      },
-    }, p.name);
-    return h("li", { class: "ex-item" + (active ? " ex-current" : ""), "data-id": id },
-      h("label", { class: "ex-dot" + (p.kind === "trajectory" ? " ex-dash" : ""), style: `--c:${p.color}`, title: "Colour" },
-        h("input", { type: "color", value: p.color, "aria-label": `Colour of ${p.name}`, "data-key": `colour-${id}`,
-          onchange: (e) => actions.onColour(id, e.target.value) })),
-      name, h("span", { class: "sm-num sm-muted ex-size" }, size),
-      h("span", { class: "ex-edit" }, iconButton("pencil", `Rename ${p.name} (F2)`, () => actions.onRenaming(id), { "data-key": `rename-${id}` }),
-        iconButton("trash", `Delete ${p.name} (Delete)`, () => actions.onRemove(id), { "data-key": `remove-${id}` })));
-  }
-
-  const sizeOf = (kind, m) => (kind === "trajectory"
-    ? `${m.length_mm === null ? "" : `${ns.colour.number(m.length_mm)} mm · `}${count(m.spots)} spots`
-    : `${count(m.spots)} spots${m.area_mm2 === null ? "" : ` · ${ns.colour.number(m.area_mm2)} mm²`}`);
-
-  function renameBox(feature, actions) {
-    let done = false;
-    const finish = (value) => {
-      if (done) return;
-      done = true;
-      actions.onRename(feature.id, value);
-    };
-    return h("input", { class: "form-control form-control-sm ex-rename", value: feature.properties.name, maxlength: "80",
-      "aria-label": "Name", "data-key": `name-${feature.id}`, onblur: (e) => finish(e.target.value),
-      onkeydown: (e) => {
-        e.stopPropagation();
-        if (e.key !== "Enter" && e.key !== "Escape") return;
-        e.preventDefault(); // else this very key would press the button that gets the focus next
-        finish(e.key === "Enter" ? e.target.value : null);
-      } });
-  }
-
   /** Markers: what distinguishes the selection from the rest, effect first. A row recolours the view. */
   function markers(host, table, { onPick, onClose }) {
     host.hidden = !table;
@@ -267,5 +216,5 @@
       h("i", {}), f.name, iconButton("x", `Take ${f.name} out of the profile`, () => onRemove(f)))));
   }
 
-  Object.assign(ns, { h, Search, panels: { categories, legend, selection, shapes, markers, chips, count } });
+  Object.assign(ns, { h, refill, iconButton, Search, panels: { categories, legend, selection, markers, chips, count } });
 })();

@@ -72,8 +72,8 @@
     actions() {
       const f = this.findings;
       return {
-        select: (step) => f.select({ ...step, space: "spatial" }), add: (geometry, kind) => f.add(geometry, kind),
-        edit: (id, geometry) => f.edit(id, geometry), hover: (at) => this.hover(this.spatial, at),
+        select: (step) => f.select({ ...step, space: "spatial" }), add: (geometry, kind) => f.regions.add(geometry, kind),
+        edit: (id, geometry) => f.regions.edit(id, geometry), hover: (at) => this.hover(this.spatial, at),
         activate: (id) => (id ? f.activate(id) : f.clearSelection()),
       };
     }
@@ -104,7 +104,7 @@
       await this.startColours(first);
       this.limitTools();
       this.findings.clearSelection();
-      this.findings.measure();
+      this.findings.regions.measure();
     }
 
     colours(column) {
@@ -399,7 +399,7 @@
       } else if (event.key === "Escape") {
         if (this.state.tool === "select") this.findings.clearSelection();
         else this.useTool("select");
-      } else if (event.key === "Delete" || event.key === "Backspace") this.findings.remove(this.findings.active);
+      } else if (event.key === "Delete" || event.key === "Backspace") this.findings.regions.remove(this.findings.active);
     }
 
     setHistory({ can_undo, can_redo }) {
