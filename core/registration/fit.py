@@ -53,13 +53,15 @@ def around(flip: bool, placed: np.ndarray) -> Starts:
 
 def search(sm: Section, st: Section, starts: Starts, how: Descent, watch: Watch) -> tuple[Starts, bool]:
     """Halve *starts* round by round; the survivors by loss, and whether it was cancelled."""
+    from core.registration.objective import make_objective
     from core.registration.optimise import descend
 
     for number, (points, steps, survivors) in enumerate(ROUNDS):
         begun, share = 0.4 * number / len(ROUNDS), 0.4 / len(ROUNDS)
         stopped = _Stopped(watch, begun, share, steps, "looking for the orientation")
         coarse = replace(how, steps=steps, step=2 * how.step, free=np.array([1, 1, 1, 0, 1, 1], dtype=bool))
-        starts, _ = descend(sm.thinned(points), st.thinned(points), starts, coarse, watch=stopped)
+        objective = make_objective(sm.thinned(points), st.thinned(points), {"outline": 1.0}, scale=how.scale)
+        starts, _ = descend(objective, starts, coarse, radius=sm.radius, watch=stopped)
         starts = starts.take(_best_distinct(starts, survivors))
         if stopped.cancelled:
             return starts, True
@@ -77,6 +79,7 @@ def fit(sm: Section, st: Section, starts: Starts, how: Descent, *, agreement: Ag
     watch
         ``watch(fraction, message, best)`` is called after every step; a true answer stops and keeps the best.
     """
+    from core.registration.objective import make_objective
     from core.registration.optimise import descend
 
     cancelled = False
@@ -87,7 +90,8 @@ def fit(sm: Section, st: Section, starts: Starts, how: Descent, *, agreement: Ag
     history = np.zeros(0)
     if not cancelled:
         stopped = _Stopped(watch, 0.4, 0.55, how.steps, "fitting the outlines")
-        starts, history = descend(sm, st, starts, how, watch=stopped)
+        objective = make_objective(sm, st, {"outline": 1.0}, scale=how.scale)
+        starts, history = descend(objective, starts, how, radius=sm.radius, watch=stopped)
         cancelled = stopped.cancelled
     reason = "cancelled" if cancelled else "steps" if len(history) == how.steps else "converged"
     starts = starts.take(np.argsort(starts.loss, kind="stable"))

@@ -1,4 +1,4 @@
-"""Gradient descent on the outline loss, many starts at once. The only module here that needs torch."""
+"""Gradient descent of linear maps on an objective, many starts at once."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ import numpy as np
 import torch
 
 from core.errors import NotConvergedError
-from core.registration.losses import Target, point_loss
-from core.registration.section import Section
+from core.registration.losses import Objective
 from core.registration.starts import Descent, Starts
 
 PLATEAU = 15  # steps without progress after which the step size is halved
 STEADY = 2 * PLATEAU  # steps over which the loss must have stayed about the same
-
-
-def as_target(section: Section) -> Target:
-    """*section* as tensors."""
-    parts = (section.xy, section.weight, section.frame.normals, section.frame.offsets)
-    return Target(*(torch.as_tensor(part, dtype=torch.float32) for part in parts))
 
 
 def linear_parts(flip: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -32,18 +25,33 @@ def linear_parts(flip: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return torch.stack([first, second], dim=2)
 
 
+class LinearMap:
+    """The maps of *values* (b, 6) with *flip* (b,), see :class:`core.registration.starts.Starts`."""
+
+    def __init__(self, flip: torch.Tensor, values: torch.Tensor) -> None:
+        self.matrix, self.move = linear_parts(flip, values), values[:, None, 4:]
+
+    def forward(self, xy: torch.Tensor) -> torch.Tensor:
+        return xy @ self.matrix.transpose(1, 2) + self.move
+
+    def back(self, xy: torch.Tensor) -> torch.Tensor:
+        return (xy - self.move) @ torch.linalg.inv(self.matrix).transpose(1, 2)
+
+
 def descend(
-    sm: Section,
-    st: Section,
+    objective: Objective,
     starts: Starts,
     how: Descent,
     *,
+    radius: float,
     watch: Callable[[int, Starts], bool] | None = None,
 ) -> tuple[Starts, np.ndarray]:
     """Improve all *starts* at once with Adam, the step size of each halved where it waits.
 
     Parameters
     ----------
+    radius
+        Of SM's section, spot distances: turns and stretches are measured by how far they move its rim.
     watch
         Called after every step with its number and the best so far; a true answer stops.
 
@@ -56,20 +64,19 @@ def descend(
     NotConvergedError
         The loss left the finite numbers.
     """
-    source, target = as_target(sm), as_target(st)
     flip = torch.as_tensor(starts.flip)
     # All parameters in spot distances at the rim, so that one step size fits them all.
-    unit = torch.tensor([1 / sm.radius] * 4 + [1.0, 1.0])
+    unit = torch.tensor([1 / radius] * 4 + [1.0, 1.0])
     free = torch.as_tensor(how.free, dtype=torch.float32)
     x = (torch.as_tensor(starts.values, dtype=torch.float32) / unit).requires_grad_()
     adam = _Adam(x, how.step)
     best_x, best = x.detach().clone(), torch.full((len(flip),), torch.inf)
     history: list[float] = []
     for number in range(how.steps):
-        loss = _loss(x * unit, flip, source, target, how.scale)
+        loss = objective(LinearMap(flip, x * unit))
         (gradient,) = torch.autograd.grad(loss.sum(), x)
         if not torch.isfinite(loss).all():
-            raise NotConvergedError("a finite distance between the outlines", found="NaN or infinity")
+            raise NotConvergedError("a finite loss", found="NaN or infinity")
         with torch.no_grad():
             better = loss < best
             best_x[better], best = x.detach()[better], torch.minimum(best, loss.detach())
@@ -109,14 +116,6 @@ class _Adam:
         if len(history) <= STEADY or float(self.step.max()) > self.first_step / 8:
             return False
         return history[-STEADY - 1] - history[-1] <= tolerance * history[-STEADY - 1]
-
-
-def _loss(values: torch.Tensor, flip: torch.Tensor, sm: Target, st: Target, scale: float) -> torch.Tensor:
-    matrix, move = linear_parts(flip, values), values[:, 4:].unsqueeze(1)
-    moved = sm.xy @ matrix.transpose(1, 2) + move
-    with torch.no_grad():
-        back = (st.xy - move) @ torch.linalg.inv(matrix).transpose(1, 2)
-    return point_loss(moved, back, sm, st, scale=scale)
 
 
 def _starts(flip: np.ndarray, values: torch.Tensor, loss: torch.Tensor) -> Starts:

@@ -1,0 +1,121 @@
+"""Loss terms against scikit-learn and numerical derivatives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+
+from core.registration.losses import ImageTerm, LandmarkTerm, Objective, OutlineTerm, Target
+from core.registration.objective import image_term
+from core.registration.optimise import LinearMap
+from core.registration.rasters import Raster, principal, rasterise
+
+
+def linear(*rows: list[float], flip: bool = False) -> LinearMap:
+    values = torch.tensor(rows, dtype=torch.float32)
+    return LinearMap(torch.full((len(rows),), flip), values)
+
+
+def outline(xy: np.ndarray) -> Target:
+    xy = torch.tensor(xy, dtype=torch.float32)
+    return Target(xy, torch.ones(len(xy)), torch.zeros(0, 2), torch.zeros(0))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[Raster, Raster]:
+    """ST is a linear function of SM at the same place, plus noise."""
+    rng = np.random.default_rng(0)
+    x, y = np.meshgrid(np.arange(30.0), np.arange(24.0))
+    waves = [np.sin(x / 4 + y / 7), np.cos(y / 5), np.sin(x * y / 90)]
+    sm = np.stack(waves, axis=-1)
+    st = sm @ rng.normal(size=(3, 4)) + rng.normal(0, 0.2, (24, 30, 4))
+    everywhere = np.ones(x.shape, dtype=bool)
+    return Raster(st, everywhere, np.zeros(2), 1.0), Raster(sm, everywhere, np.zeros(2), 1.0)
+
+
+def test_outline_loss_is_half_the_squared_distance_both_ways() -> None:
+    rng = np.random.default_rng(1)
+    sm, st = rng.normal(size=(40, 2)) * 5, rng.normal(size=(50, 2)) * 5
+    term = OutlineTerm(outline(sm), outline(st), scale=100.0)
+    away = cdist(sm + np.array([1.0, 2.0]), st)
+    expected = ((away.min(axis=0) ** 2).mean() + (away.min(axis=1) ** 2).mean()) / 4
+    assert float(term(linear([0, 0, 0, 0, 1.0, 2.0]))) == pytest.approx(expected, rel=0.02)
+
+
+def test_image_loss_is_what_regression_leaves(pictures) -> None:
+    st, sm = pictures
+    loss = float(image_term(st, sm)(linear([0.0] * 6)))
+    wanted, latent = st.values.reshape(-1, 4), sm.values.reshape(-1, 3)
+    left = wanted - LinearRegression().fit(latent, wanted).predict(latent)
+    expected = (left**2).sum() / ((wanted - wanted.mean(axis=0)) ** 2).sum()
+    assert loss == pytest.approx(expected, rel=0.01)
+
+
+def test_image_loss_is_least_where_the_pictures_belong(pictures) -> None:
+    term = image_term(*pictures)
+    here = float(term(linear([0.0] * 6)))
+    elsewhere = term(linear([0, 0, 0, 0, 1.5, 0], [0.1, 0, 0, 0, 0, 0], [0, 0.1, 0, 0, 0, 0], [0, 0, 0, 0, 500, 0]))
+    assert (elsewhere > here + 0.01).all()
+    assert float(elsewhere[3]) == pytest.approx(1.0)  # nothing overlaps: nothing is explained
+
+
+def test_gradients_are_those_of_the_losses(pictures) -> None:
+    """The projection is held fixed in the gradient and solved again in the loss: both must agree."""
+    term = image_term(*pictures)
+    doubled = ImageTerm(*(v.double() if isinstance(v, torch.Tensor) else v for v in vars(term).values()))
+    start = torch.tensor([[0.03, 0.02, -0.01, 0.01, 0.37, -0.21]], dtype=torch.float64, requires_grad=True)
+    values = start * torch.tensor([0.1, 0.1, 0.1, 0.1, 1.0, 1.0])
+    inner = (term.xy > 3).all(dim=1) & (term.xy < 20).all(dim=1)  # cells that stay on ST: no weight changes
+    doubled = ImageTerm(
+        doubled.picture, doubled.inside, doubled.origin, doubled.pitch, doubled.xy[inner], doubled.latent[inner]
+    )
+    flip = torch.tensor([False])
+
+    def loss(parameters: torch.Tensor) -> torch.Tensor:
+        return doubled(LinearMap(flip, parameters)).sum()
+
+    (gradient,) = torch.autograd.grad(loss(values), values)
+    at = values.detach()
+    for index in range(6):
+        step = torch.zeros(1, 6, dtype=torch.float64)
+        step[0, index] = 1e-5
+        numerical = float(loss(at + step) - loss(at - step)) / 2e-5
+        assert float(gradient[0, index]) == pytest.approx(numerical, rel=0.02, abs=2e-3)
+
+
+def test_objective_weighs_its_terms(pictures) -> None:
+    terms = {
+        "features": image_term(*pictures),
+        "landmarks": LandmarkTerm(torch.tensor([[1.0, 1.0]]), torch.tensor([[4.0, 5.0]])),
+    }
+    objective = Objective(terms, {"features": 2.0, "landmarks": 0.5})
+    here = linear([0.0] * 6)
+    parts = objective.terms_of(here)
+    assert float(parts["landmarks"]) == pytest.approx(12.5)
+    assert float(objective(here)) == pytest.approx(2 * float(parts["features"]) + 0.5 * 12.5)
+    assert set(Objective(terms, {"features": 1.0, "landmarks": 0.0}).terms_of(here)) == {"features"}
+
+
+def test_raster_is_a_local_mean() -> None:
+    rng = np.random.default_rng(2)
+    xy = rng.uniform(0, 20, (3000, 2))
+    values = np.column_stack([xy[:, 0], np.full(3000, 7.0)])
+    raster = rasterise(xy, values, pitch=0.5, blur=0.7)
+    inner = (raster.cells > 3).all(axis=1) & (raster.cells < 17).all(axis=1)
+    found = raster.values[raster.on_section][inner]
+    np.testing.assert_allclose(found[:, 1], 7.0)
+    np.testing.assert_allclose(found[:, 0], raster.cells[inner, 0], atol=0.4)
+    assert 0.9 < raster.on_section.sum() * 0.25 / 400 < 1.2
+
+
+def test_principal_components_are_those_of_sklearn() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(12, 15, 6)) * [5, 4, 3, 2, 1, 0.5]
+    raster = principal(Raster(values, np.ones((12, 15), dtype=bool), np.zeros(2), 1.0), 3)
+    pca = PCA(3).fit(values.reshape(-1, 6))
+    share = pca.explained_variance_ / pca.explained_variance_.sum()
+    np.testing.assert_allclose(raster.values.reshape(-1, 3).var(axis=0), share, rtol=1e-6)
