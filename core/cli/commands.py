@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from anndata import AnnData
 from core import io, keys
 from core.cli.terminal import TerminalContext, answer, warn
 from core.errors import DataError, StorageError
-from core.io.text import write_text
+from core.io.text import read_text, write_text
 from core.pipeline import STEPS, history, run_step
+from core.registration import landmarks
 
 #: share of each step in the time of the whole, for the progress bar of ``run``
 SHARES = {"align": 0.25, "reassign": 0.05, "features": 0.05, "integrate": 0.5, "cluster": 0.15}
@@ -79,6 +80,7 @@ def pair_step(given: argparse.Namespace) -> None:
     config = given.settings.read(given)
     out = _output(given)
     st, sm = _read_pair(given, aligned=given.step != "align")
+    config = _with_landmarks(config, st)
     with _reporting(given, given.step) as context:
         result = run_step(given.step, {"st": st, "sm": sm}, config, context)
     _write(given, result, out)
@@ -103,6 +105,7 @@ def run(given: argparse.Namespace) -> None:
     configs = {name: settings.read(given) for name, settings in given.settings.items()}
     out = _output(given)
     st, sm = _read_pair(given, aligned=False)
+    configs["align"] = _with_landmarks(configs["align"], st)
     objects = {"st": st, "sm": sm}
     done = 0.0
     with _reporting(given, "run") as context:
@@ -133,6 +136,16 @@ def _heed_orientation(given: argparse.Namespace) -> None:
     """Who gives a turn or a mirror image means it: align starts from there, unless --orientation says otherwise."""
     if {"option_flip", "option_rotation_deg"} & set(vars(given)) and not hasattr(given, "option_orientation"):
         given.option_orientation = "given"
+
+
+def _with_landmarks(config: Any, st: AnnData) -> Any:
+    """*config* with the pairs of the CSV file that ``--landmarks`` names, as they are kept."""
+    given = getattr(config, "landmarks", "")
+    if not given or given.lstrip().startswith("["):
+        return config
+    text = read_text(given, "a landmark CSV")
+    scales = landmarks.picture_scales(st.uns.get(keys.UNS_SPATIAL))
+    return replace(config, landmarks=landmarks.from_csv(text, st_xy=st.obsm[keys.SPATIAL], scales=scales).to_text())
 
 
 def _output(given: argparse.Namespace) -> Path:

@@ -1,4 +1,4 @@
-"""Small text files (JSON, CSV), written whole or not at all."""
+"""Small text files (JSON, CSV): read up to a size, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,27 @@ import os
 import tempfile
 from pathlib import Path
 
-from core.errors import StorageError
+from core.errors import FormatError, StorageError
+
+MAX_BYTES = 4 << 20
+
+
+def read_text(path: str | Path, what: str) -> str:
+    """The text (UTF-8) in *path*, which is to be *what*, e.g. 'a landmark CSV'.
+
+    Raises
+    ------
+    FormatError
+        It is not there, larger than 4 MiB, or no text.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise FormatError(f"{what} of at most {MAX_BYTES >> 20} MiB", found=f"{size >> 20} MiB in {path.name}")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{what} in {path}", found=type(error).__name__) from None
 
 
 def write_text(text: str, path: str | Path) -> None:

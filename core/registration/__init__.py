@@ -4,6 +4,7 @@ Importing this package loads neither torch nor anndata, so that the web process 
 """
 
 from core.registration.align import AlignConfig, Pair, align, register
+from core.registration.landmarks import Landmarks, fit_landmarks
 from core.registration.manual import ManualBase, manual_base, manual_transform
 from core.registration.result import Orientation, Quality, RegistrationResult
 from core.registration.transforms import Affine, Composition, Similarity, Transform, transform_from_dict
@@ -12,6 +13,7 @@ __all__ = [
     "Affine",
     "AlignConfig",
     "Composition",
+    "Landmarks",
     "ManualBase",
     "Orientation",
     "Pair",
@@ -20,6 +22,7 @@ __all__ = [
     "Similarity",
     "Transform",
     "align",
+    "fit_landmarks",
     "manual_base",
     "manual_transform",
     "register",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,20 @@ from core.options import option
 from core.registration.features import Components, agreement, components
 from core.registration.fit import Agreement, Fit, all_turns, around, fit
 from core.registration.frame import at_capture_limit
+from core.registration.landmarks import Landmarks, fit_landmarks, from_text, leave_one_out, residuals
 from core.registration.manual import manual_transform
 from core.registration.outline import alpha_shape, point_distance
 from core.registration.quality import measure
-from core.registration.result import RegistrationResult
+from core.registration.result import Quality, RegistrationResult
 from core.registration.section import Section, make_section
 from core.registration.starts import Descent, Starts, transform_of, values_of
-from core.registration.transforms import Similarity
+from core.registration.transforms import Similarity, Transform
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+#: landmark pairs from which on they tell turn and mirror image
+STARTING = 3
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class AlignConfig:
     """Settings of :func:`align`."""
 
     mode: str = option(
-        "automatic", "Fit the outlines, or take exactly the values below", choices=("automatic", "manual")
+        "automatic",
+        "Fit the sections, take exactly the values below, or fit the landmarks alone",
+        choices=("automatic", "manual", "landmarks"),
     )
     orientation: str = option(
         "search", "Try all turns and mirror images, or start from the ones below", choices=("search", "given")
@@ -46,6 +52,10 @@ class AlignConfig:
     shift_x_um: float = option(0.0, "Move right, from SM's centre on ST's centre", unit="µm")
     shift_y_um: float = option(0.0, "Move down, from SM's centre on ST's centre", unit="µm")
     transform: str = option("similarity", "Turn, scales and shift; or also a shear", choices=("similarity", "affine"))
+    landmarks: str = option("", "Pairs [[sm x, sm y, st x, st y], …]; on the command line also a CSV file")
+    landmark_fit: str = option(
+        "affine", "Map through the landmarks, where they are fitted alone", choices=("similarity", "affine", "spline")
+    )
     spatial_key: str = option("spatial", "obsm slot of SM with the coordinates as measured", label="SM coordinates")
     cut_edges: bool = option(
         True, "Straight edges along the measured area are cuts, not tissue borders", label="Ignore cut edges"
@@ -148,12 +158,20 @@ def register(pair: Pair, config: AlignConfig, context: Context) -> RegistrationR
         shift_px=(config.shift_x_um / pair.um_per_px, config.shift_y_um / pair.um_per_px),
     )
     points = {"st_xy": pair.st_xy, "sm_xy": pair.sm_xy, "st": st, "sm": sm, "um_per_px": pair.um_per_px}
+    marks = from_text(config.landmarks)
     if config.mode == "manual":
-        return RegistrationResult(placed, pair.um_per_px, measure(placed, **points))
+        return RegistrationResult(placed, pair.um_per_px, _marked(measure(placed, **points), placed, marks, pair))
+    if config.mode == "landmarks":
+        through = fit_landmarks(marks, config.landmark_fit)
+        quality = _marked(measure(through, **points), through, marks, pair, kind=config.landmark_fit)
+        return RegistrationResult(through, pair.um_per_px, quality, stopped="landmarks")
+    if len(marks) >= STARTING and config.orientation == "search":  # they say how the sections lie
+        placed, config = fit_landmarks(marks, "similarity"), replace(config, orientation="given")
+        config = replace(config, flip=placed.flip)
     found = _fit(placed, pair, (st, sm), config, context)
     transform = transform_of(found.best.flip[0], found.best.values[0], sm, st)
     context.preview("alignment", xy=transform.forward(pair.sm_xy).astype(np.float32))
-    quality = measure(transform, **points)
+    quality = _marked(measure(transform, **points), transform, marks, pair)
     context.progress(1.0, "aligned", outline_um=quality.outline_mean_um)
     return RegistrationResult(transform, pair.um_per_px, quality, found.orientation, found.history, found.stopped)
 
@@ -184,6 +202,17 @@ def _um_per_px(st: AnnData) -> float:
 
     known = st.uns.get(keys.UNS, {}).get(keys.UM_PER_PX)
     return float(known) if known is not None else um_per_px(st)[0]
+
+
+def _marked(
+    quality: Quality, transform: Transform, marks: Landmarks, pair: Pair, *, kind: str | None = None
+) -> Quality:
+    """*quality* with the errors at the landmarks; *kind* is the map that was fitted to them alone."""
+    if len(marks) == 0:
+        return quality
+    left_out = np.nan if kind is None else float(np.mean(leave_one_out(marks, kind)))
+    um = pair.um_per_px
+    return replace(quality, landmark_um=float(residuals(transform, marks).mean()) * um, left_out_um=left_out * um)
 
 
 def _capture_limit(st: AnnData, st_xy: np.ndarray) -> np.ndarray | None:

@@ -23,12 +23,18 @@ class Quality:
         Overlap of the tissue masks where both were measured: 2 |A and B| / (|A| + |B|).
     smallest_jacobian
         Of the map's determinant over the SM points relative to its median: below 0 the map folds.
+    landmark_um
+        Mean distance of the landmark pairs under the map; NaN without landmarks.
+    left_out_um
+        The same where each pair is left out of the fit in turn; NaN where the landmarks were not fitted alone.
     """
 
     outline_mean_um: float
     outline_p95_um: float
     dice: float
     smallest_jacobian: float
+    landmark_um: float = float("nan")
+    left_out_um: float = float("nan")
 
     @property
     def folds(self) -> bool:
@@ -77,7 +83,7 @@ class RegistrationResult:
     history
         The loss after every step of the last descent, (n,), in squared spot distances; empty where nothing was fitted.
     stopped
-        Why the fit ended: 'manual', 'converged', 'steps' or 'cancelled'.
+        Why the fit ended: 'manual', 'landmarks', 'converged', 'steps' or 'cancelled'.
     """
 
     transform: Transform

@@ -51,7 +51,7 @@ def layout(values: dict[str, Any] | None, frames: Sequence[str]) -> html.Div:
             values=values,
             title="Automatic",
             before=_frame(frames, (values or {}).get(FRAME)),
-            without=("mode", FRAME, *MANUAL),
+            without=("mode", "landmarks", "landmark_fit", FRAME, *MANUAL),
         ),
     ]
     stores = [dcc.Store(id=name) for name in (Align.SCENE, Align.READY, Align.MANUAL, Align.COLORED)]

@@ -242,3 +242,23 @@ def test_vicari_from_raw_files_to_clusters(data_dir: Path, tmp_path: Path) -> No
     striatum = result.obs["RegionLoupe"].isin(["CP", "ACB"]) & (result.obs["lesion"] == "intact")
     assert dopamine[striatum].mean() > 3 * dopamine[~striatum].mean()
     assert result.obs[keys.LEIDEN].nunique() > 2
+
+
+def test_align_by_a_landmark_file(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The pairs are kept in the record of the step, not the name of the file."""
+    rows = [[1100.0, 1100.0], [3000.0, 1200.0], [1500.0, 2600.0], [2800.0, 2500.0]]
+    lines = [f"{x},{y},{x + 50},{y - 20}" for x, y in rows]
+    (tmp_path / "marks.csv").write_text("\n".join(["sm_x,sm_y,st_x,st_y", *lines]))
+    files = ["align", "--st", str(folder / "st.h5ad"), "--sm", str(folder / "sm.h5ad"), "--mode", "landmarks"]
+    out = tmp_path / "o.h5ad"
+    assert main([*files, "--out", str(out), "--landmarks", str(tmp_path / "marks.csv")]) == 0
+    found = read_h5ad(out)
+    np.testing.assert_allclose(found.obsm["spatial"], found.obsm["spatial_raw"] + [50, -20], atol=1e-6)
+    kept = history(found)[-1]["config"]["landmarks"]
+    assert json.loads(kept) == [[x, y, x + 50, y - 20] for x, y in rows]
+    capsys.readouterr()
+    assert main([*files, "--out", str(out), "--landmarks", str(tmp_path / "none.csv")]) != 0
+    assert capsys.readouterr().err.count("\n") <= 2
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    assert main([*files, "--out", str(out), "--landmarks", str(tmp_path / "bad.csv")]) != 0
+    assert "sm_x, sm_y, st_x, st_y" in capsys.readouterr().err
