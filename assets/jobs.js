@@ -9,7 +9,7 @@
   const ACTIVE = ["queued", "running", "cancelling"];
   const TITLES = {
     st: "ST import", sm: "SM import", align: "Align", reassign: "Reassign", features: "Features", integrate: "CVAE",
-    cluster: "Clusters", demo: "Demonstration", export: "Export",
+    cluster: "Clusters", demo: "Demonstration", export: "Export", markers: "Markers",
   };
 
   let project = null;

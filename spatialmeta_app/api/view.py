@@ -12,8 +12,9 @@ import numpy as np
 
 from core.errors import SpatialMetaError
 from spatialmeta_app.api.errors import json_body
-from spatialmeta_app.services import annotations, explore, selections
+from spatialmeta_app.services import annotations, explore, paths, selections
 from spatialmeta_app.services.backend import backend
+from spatialmeta_app.services.people import current_user
 from spatialmeta_app.workspace.records import Result
 from spatialmeta_app.workspace.views import View
 
@@ -79,9 +80,43 @@ def outline(result_id: str) -> dict[str, Any]:
 
 @bp.post("/<result_id>/markers")
 def markers(result_id: str) -> dict[str, Any]:
-    """``{steps, layer}`` -> ``{rows}``: what distinguishes a selection from the rest."""
-    body = json_body("steps", "layer")
-    return {"rows": selections.markers(_view(result_id), body["steps"], layer=str(body["layer"]))}
+    """``{steps, against, layer, permutations}`` -> ``{rows, …}`` of a selection against another or the rest; where that
+    takes long ``{job}``, whose file (``/api/download/<job>``) has the same."""
+    body, result = json_body("steps", "layer"), backend().workspace.result(result_id)
+    return selections.markers(
+        backend(), result, body["steps"], layer=str(body["layer"]), against=body.get("against"),
+        permutations=body.get("permutations", 0), user=current_user(),
+    )  # fmt: skip
+
+
+@bp.post("/<result_id>/along")
+def along(result_id: str) -> dict[str, Any]:
+    """``{line, width_um, layer, kind, features, limit}`` -> the features that change most along a path."""
+    body, um = json_body("line", "width_um"), _um(result_id)
+    return paths.top_features(
+        _view(result_id), body["line"], width_um=body["width_um"], layer=body.get("layer"), um_per_px=um,
+        kind=body.get("kind"), features=body.get("features"), limit=body.get("limit", paths.ROWS),
+    )  # fmt: skip
+
+
+@bp.post("/<result_id>/profile")
+def profile(result_id: str) -> dict[str, Any]:
+    """``{line, width_um, features, layer, scaled}`` -> the numbers of a profile."""
+    body, um = json_body("line", "width_um", "features"), _um(result_id)
+    return paths.profile_table(
+        _view(result_id), body["line"], width_um=body["width_um"], features=body["features"],
+        layer=body.get("layer"), scaled=bool(body.get("scaled")), um_per_px=um,
+    )  # fmt: skip
+
+
+@bp.post("/<result_id>/list")
+def listed(result_id: str) -> dict[str, Any]:
+    """``{text}`` -> ``{features, missing}``: what a list of names means."""
+    return paths.find_list(_view(result_id), str(json_body("text")["text"])[:20_000])
+
+
+def _um(result_id: str) -> float | None:
+    return explore.um_per_px(backend().workspace, backend().workspace.result(result_id))
 
 
 def _view(result: str | Result) -> View:

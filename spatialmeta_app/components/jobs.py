@@ -24,6 +24,7 @@ TITLES = {
     "cluster": "Clusters",
     "demo": "Demonstration",
     "export": "Export",
+    "markers": "Markers",
 }
 HEADS = ("Job", "Sample", "State", "Progress", "Started", "Took", "By", "")
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from spatialmeta_app.workspace.records import CHAIN
 
-KINDS = (*CHAIN, "demo", "export")
+KINDS = (*CHAIN, "demo", "export", "markers")
+#: kinds that write a file to fetch and change nothing in their project
+FILES = ("export", "markers")
 
 QUEUED, RUNNING, CANCELLING = "queued", "running", "cancelling"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"

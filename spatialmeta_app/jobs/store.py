@@ -18,6 +18,7 @@ from spatialmeta_app.jobs.records import (
     CANCELLING,
     DONE,
     FAILED,
+    FILES,
     KINDS,
     QUEUED,
     RUNNING,
@@ -31,7 +32,6 @@ from spatialmeta_app.workspace.records import DEMO, key, new_id
 LEASE_S = 10.0
 MAX_ATTEMPTS = 3
 LOG_TAIL = 4000  # characters of the log that a failed job shows
-READ_ONLY = ("export",)  # kinds that change nothing in their project
 
 
 class JobStore:
@@ -61,7 +61,7 @@ class JobStore:
         Parameters
         ----------
         kind
-            A step of ``workspace.CHAIN``, ``demo`` or ``export``.
+            A step of ``workspace.CHAIN``, ``demo``, ``export`` or ``markers``.
         config
             The settings that differ from the defaults, as JSON; checked by the child. ``seed`` belongs in here where
             the step has one.
@@ -154,10 +154,10 @@ class JobStore:
         return self.settings.data / "jobs" / key(job)
 
     def download(self, job: str | Job) -> Path | None:
-        """The file that an export wrote, or None where the job is no finished export."""
+        """The file that a job wrote, or None where it has not ended well or writes none."""
         job = self.get(job)
         path = self.folder(job) / "download" / (job.result or "")
-        return path if job.kind == "export" and job.state == DONE and path.is_file() else None
+        return path if job.kind in FILES and job.state == DONE and path.is_file() else None
 
     # the runner
 
@@ -320,7 +320,7 @@ class JobStore:
         row = db.execute("SELECT owner FROM projects WHERE id = ?", (project,)).fetchone()
         if row is None:
             raise NotFoundError("a project", found="none with this id", mend="Reload the page.")
-        if row["owner"] == DEMO and user != DEMO and kind not in READ_ONLY:
+        if row["owner"] == DEMO and user != DEMO and kind not in FILES:
             raise ForbiddenError("a project of your own", found="the demonstration", mend="Make your own copy of it.")
         if sample is None:
             if kind != "demo":

@@ -65,6 +65,10 @@ def perform(spec: dict[str, Any], context: Context, begin_saving: BeginSaving) -
         from spatialmeta_app.jobs.export import export
 
         return export(task)
+    if task.kind == "markers":
+        from spatialmeta_app.jobs.compare import markers
+
+        return markers(task)
     written = workspace.result_of_job(task.job)  # by an attempt that was killed after its last word was written
     if written is not None:
         return written.id

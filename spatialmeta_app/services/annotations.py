@@ -58,7 +58,7 @@ def _region(view: View, feature: Mapping[str, Any], um: float | None) -> dict[st
 def _trajectory(view: View, feature: Mapping[str, Any], um: float | None) -> dict[str, Any]:
     path = line(feature["geometry"]["coordinates"])
     width = width_px(feature["properties"].get("width_um"), um)
-    inside = _projection(view, path)[1].inside(width)
+    inside = projection(view, path)[1].inside(width)
     length = None if um is None else trajectories.path_length(path) * um / 1e3
     return {"spots": int(inside.sum()), "length_mm": length}
 
@@ -87,7 +87,7 @@ def width_px(width_um: Any, um_per_px: float | None) -> float:
     return float(width_um) / (um_per_px or 1.0)
 
 
-def _projection(view: View, path: np.ndarray) -> tuple[np.ndarray, trajectories.Projection]:
+def projection(view: View, path: np.ndarray) -> tuple[np.ndarray, trajectories.Projection]:
     """Rows of the spots that have a place, and where they lie relative to the path."""
     xy = np.asarray(view.obsm(keys.SPATIAL), dtype=np.float64)[:, :2]
     placed = np.flatnonzero(np.isfinite(xy).all(axis=1))
@@ -133,7 +133,7 @@ def profiles(
     if not features:
         raise DataError("at least one gene or metabolite", mend="Add one below the profile.")
     um = um_per_px or 1.0
-    placed, where = _projection(view, line(coordinates))
+    placed, where = projection(view, line(coordinates))
     inside = where.inside(width_px(width_um, um_per_px))
     length = trajectories.path_length(line(coordinates)) * um
     curves = []
@@ -142,14 +142,14 @@ def profiles(
         use = inside & np.isfinite(values)
         found = trajectories.profile(np.where(use, values, 0.0), where.position * um, use, length=length, n_grid=GRID)
         curves.append([found.mean[0], found.low[0], found.high[0]])
-    stacked = np.array([_scaled(curve) for curve in curves] if scaled else curves)
+    stacked = np.array([to_unit(curve) for curve in curves] if scaled else curves)
     names = tuple(str(view.features["name"][int(i)]) for i in list(features)[:MOST_PROFILES])
     mean, low, high = stacked[:, 0], stacked[:, 1], stacked[:, 2]
     return Profiles(names, np.linspace(0.0, length, GRID) / 1e3, mean, low, high, int(inside.sum()))
 
 
-def _scaled(curve: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean, low, high (3, n_grid) on the scale where the mean runs from 0 to 1."""
+def to_unit(curve: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows (mean, then low, high …; each (n_grid,)) on the scale where the first runs from 0 to 1."""
     curve = np.asarray(curve)
     known = curve[0][np.isfinite(curve[0])]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)

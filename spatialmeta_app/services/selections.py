@@ -5,20 +5,21 @@ A selection travels as what was drawn or clicked, never as a list of spots. Work
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from core import keys
 from core.analysis.outlines import outline
 from core.analysis.regions import points_in_geometry
 from core.errors import DataError
-from spatialmeta_app.services.explore import feature_hit, pitch_of
+from spatialmeta_app.jobs import compare
+from spatialmeta_app.services.backend import Backend
+from spatialmeta_app.services.explore import pitch_of, view_of
+from spatialmeta_app.workspace.records import Result
 from spatialmeta_app.workspace.views import MISSING, View
 
 MOST_STEPS = 500
@@ -87,7 +88,7 @@ def summarise(
         "value": _means(view, mask, value) if value else None,
         "column": column,
         "categories": _shares(view, mask, column) if column else [],
-        "mask": base64.b64encode(np.packbits(mask, bitorder="little")).decode("ascii"),
+        "mask": compare.pack(mask),
     }
 
 
@@ -145,26 +146,32 @@ def outlines(view: View, steps: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     return outline(xy[placed], mask[placed]) if mask[placed].any() else []
 
 
-def markers(view: View, steps: Sequence[Mapping[str, Any]], *, layer: str, limit: int = 12) -> list[dict[str, Any]]:
-    """What distinguishes a selection from the rest, by area under the curve: the best of each modality, merged."""
-    from core.analysis.markers import tables
+def markers(
+    here: Backend, result: Result, steps: Any, *, layer: str, against: Any = None, permutations: int = 0, user: str
+) -> dict[str, Any]:
+    """What distinguishes a selection from another or from the rest.
 
-    codes = np.where(chosen_spots(view, steps), 0, -1)
-    types = view.features.get(keys.TYPE, np.full(view.meta["n_vars"], keys.ST))
-    indices = np.arange(view.meta["n_vars"])
-    table = tables(_matrix(view, layer), codes, ["selection"], indices, is_gene=types == keys.ST)
-    best = table.head(limit)
-    return [
-        feature_hit(view, int(row.feature)) | {name: _finite(getattr(row, name)) for name in ("log2fc", "auc", "fdr")}
-        for row in best.itertuples()
-    ]
+    The rows of :func:`spatialmeta_app.jobs.compare.marker_rows`, or ``{job}`` where that takes long: its file has them.
 
-
-def _matrix(view: View, layer: str) -> sparse.csc_matrix:
-    """All features of a layer; a spot without SM (NaN) counts as zero, as the test needs numbers."""
-    found = sparse.csc_matrix(view.matrix(layer))
-    return sparse.csc_matrix((np.nan_to_num(found.data), found.indices, found.indptr), shape=found.shape)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    Parameters
+    ----------
+    against
+        Steps of the selection to compare with; None: the rest.
+    """
+    view = view_of(here.workspace, result)
+    group = chosen_spots(view, steps)
+    other = None if against is None else chosen_spots(view, against) & ~group
+    if compare.quick(view, layer, permutations):
+        return compare.marker_rows(view, group, other, layer=layer)
+    compare.check(group, other, permutations)
+    config = {
+        "result": result.id,
+        "layer": layer,
+        "group": compare.pack(group),
+        "other": None if other is None else compare.pack(other),
+        "permutations": permutations,
+    }
+    job = here.jobs.submit(
+        "markers", project=result.project, sample=result.sample, user=user, config=config, priority=1
+    )
+    return {"job": job.id}

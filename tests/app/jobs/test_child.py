@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from core import io as core_io
+from core.analysis.placements import placement_test
 from core.context import Context
 from core.datasets import SimulateConfig, simulate
 from core.errors import Cancelled
-from spatialmeta_app.jobs import work
+from spatialmeta_app.jobs import compare, work
 from spatialmeta_app.jobs.child import ChildContext
 from spatialmeta_app.jobs.runner import Runner
 from spatialmeta_app.jobs.supervise import supervise
@@ -168,6 +169,24 @@ def test_an_export_has_the_newest_joint_result_and_the_annotations(workspace, an
     assert (exported.layers["counts"] != joint.layers["counts"]).nnz == 0
     assert "normalized" not in exported.layers
     assert do("export", parts=["everything"])[0].state == "failed"
+
+
+def test_markers_are_a_file_with_p_values_of_random_places(workspace, aligned, do, store):
+    do("reassign")
+    result = workspace.chosen(aligned, "reassign")
+    joint = anndata.read_h5ad(workspace.path(result, "data.h5ad"))
+    group = joint.obsm["spatial"][:, 0] < np.quantile(joint.obsm["spatial"][:, 0], 0.3)
+    ask = {"result": result.id, "group": compare.pack(group), "other": None, "layer": "counts", "permutations": 99}
+    outcome, lines = do("markers", **ask)
+    assert outcome.state == "done", outcome
+    assert any("placing the region" in line.get("message", "") for line in lines)
+    found = json.loads(store.download(next(job for job in store.jobs() if job.kind == "markers")).read_text())
+    counts = joint.layers["counts"].copy()
+    counts.data = np.nan_to_num(counts.data)
+    expected = placement_test(counts, joint.obsm["spatial"], group, n_permutations=99)
+    for row in found["rows"]:
+        assert row["p_spatial"] == pytest.approx(expected.p[joint.var_names.get_loc(row["name"])])
+        assert row["auc"] - 0.5 == pytest.approx(expected.shift[joint.var_names.get_loc(row["name"])], abs=1e-5)
 
 
 def _inputs(workspace, sample, step):

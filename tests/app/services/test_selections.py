@@ -11,7 +11,10 @@ import shapely
 
 from core import keys
 from core.errors import DataError
+from spatialmeta_app.jobs import JobStore, compare
 from spatialmeta_app.services import explore, selections
+from spatialmeta_app.services.backend import Backend
+from spatialmeta_app.workspace import Annotations
 from tests.app.explored import UM_PER_PX, make_sample
 
 TRIANGLE = {"type": "Polygon", "coordinates": [[[1500, 1600], [5200, 2400], [2600, 5000], [1500, 1600]]]}
@@ -74,17 +77,51 @@ def test_summary_agrees_with_numpy(view, made, in_triangle) -> None:
     np.testing.assert_array_equal(bits[: view.meta["n_obs"]].astype(bool), in_triangle)
 
 
-def test_markers_rank_as_scipy(view, made) -> None:
-    left = made.joint.obs["region"] == "Cortex"
-    code = list(made.joint.obs["region"].cat.categories).index("Cortex")
-    rows = selections.markers(view, [{"op": "set", "column": "region", "codes": [code]}], layer=keys.NORMALIZED)
-    by_name = {r["name"]: r for r in rows}
+def category(made, name):
+    return {"op": "set", "column": "region", "codes": [list(made.joint.obs["region"].cat.categories).index(name)]}
+
+
+@pytest.fixture
+def here(workspace, settings):
+    return Backend(settings, workspace, Annotations(workspace), JobStore(settings))
+
+
+@pytest.mark.parametrize("against", [None, "Septum"])
+def test_markers_rank_as_scipy(here, made, against) -> None:
+    region = made.joint.obs["region"].to_numpy()
+    left, right = region == "Cortex", region != "Cortex" if against is None else region == against
+    steps = None if against is None else [category(made, against)]
+    found = selections.markers(
+        here, made.results["cluster"], [category(made, "Cortex")], layer=keys.NORMALIZED, against=steps, user="ada"
+    )
+    by_name = {r["name"]: r for r in found["rows"]}
     for i, name in enumerate(made.joint.var_names):
         values = np.asarray(made.joint.layers[keys.NORMALIZED])[:, i]
-        u = scipy.stats.mannwhitneyu(values[left], values[~left])
-        assert by_name[name]["auc"] == pytest.approx(u.statistic / (left.sum() * (~left).sum()))
-    aucs = [r["auc"] for r in rows]
+        u = scipy.stats.mannwhitneyu(values[left], values[right])
+        assert by_name[name]["auc"] == pytest.approx(u.statistic / (left.sum() * right.sum()))
+        assert by_name[name]["p"] == pytest.approx(u.pvalue)
+    aucs = [r["auc"] for r in found["rows"]]
     assert aucs == sorted(aucs, reverse=True)
+    assert found["spots"] == [left.sum(), right.sum()]
+
+
+def test_a_question_that_takes_long_becomes_a_job_with_the_same_answer(here, made, view, monkeypatch) -> None:
+    ask = {"layer": keys.NORMALIZED, "against": [category(made, "Septum")], "user": "ada"}
+    at_once = selections.markers(here, made.results["cluster"], [polygon()], **ask)
+    monkeypatch.setattr(compare, "MOST_AT_ONCE", 10)
+    job = here.jobs.get(selections.markers(here, made.results["cluster"], [polygon()], **ask)["job"])
+    group, other = (compare.unpack(job.config[name], view.meta["n_obs"]) for name in ("group", "other"))
+    assert compare.marker_rows(view, group, other, layer=job.config["layer"]) == at_once
+
+
+@pytest.mark.parametrize("ask", [{"steps": []}, {"permutations": -1}, {"permutations": True}, {"against": []}])
+def test_what_can_not_be_compared_becomes_no_job(here, made, ask) -> None:
+    with pytest.raises(DataError):
+        selections.markers(
+            here, made.results["cluster"], **{"steps": [polygon()], "layer": keys.COUNTS, "permutations": 9} | ask,
+            user="ada",
+        )  # fmt: skip
+    assert here.jobs.jobs() == []
 
 
 def test_outlines_of_a_category_hold_its_spots(view, made) -> None:
