@@ -3,7 +3,7 @@
 (function () {
   "use strict";
   const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
-  const STEPS = 128; // finer steps are not seen, and each costs time when Plotly reads the scale
+  const STEPS = 128; // finer steps are not seen
   const SIDE = 8; // the square legend of two features has 8 x 8 colours
   const MISSING = "#b8bec9";
 
@@ -22,7 +22,7 @@
   /** Values at two percentiles (0-100) of the finite values. Where both meet, as in a feature that is zero in most
    *  spots, the true extremes are taken: a map of one colour says nothing. */
   function limits(values, low, high) {
-    const finite = Float32Array.from(values.filter(Number.isFinite)).sort();
+    const finite = values.filter(Number.isFinite).sort();
     if (!finite.length) return [0, 1];
     const pick = (p) => {
       const q = (p / 100) * (finite.length - 1), i = Math.floor(q), f = q - i;
@@ -36,21 +36,20 @@
   /** log(1 + x) of the positive part; what is negative keeps its sign (a normalised layer may hold it). */
   const logged = (values) => values.map((v) => Math.sign(v) * Math.log1p(Math.abs(v)));
 
-  function steps(values, [lo, hi], n) {
+  function steps(values, [lo, hi], n, missing = 0xffff) {
     const codes = new Uint16Array(values.length), scale = n / (hi - lo);
     for (let i = 0; i < values.length; i++) {
       const v = values[i];
-      codes[i] = Number.isFinite(v) ? Math.max(0, Math.min(n - 1, Math.floor((v - lo) * scale))) : 0xffff;
+      codes[i] = Number.isFinite(v) ? Math.max(0, Math.min(n - 1, Math.floor((v - lo) * scale))) : missing;
     }
     return codes;
   }
 
   /** @returns {{codes, palette, limits}} of one continuous feature */
-  function continuous(values, { clip, log, stops }) {
+  function continuous(values, { clip, log, stops, limits: given = null }) {
     const shown = log ? logged(values) : values;
-    const range = limits(shown, clip[0], clip[1]);
-    const codes = steps(shown, range, STEPS).map((c) => (c === 0xffff ? STEPS : c));
-    return { codes, palette: ramp(stops, STEPS).concat([MISSING]), limits: range };
+    const range = given || limits(shown, clip[0], clip[1]);
+    return { codes: steps(shown, range, STEPS, STEPS), palette: ramp(stops, STEPS).concat([MISSING]), limits: range };
   }
 
   /** @returns {{codes, palette}} of categories; 0xffff is "no value" */
@@ -79,13 +78,6 @@
     return colours;
   }
 
-  /** A step scale for Plotly: code k, between -0.5 and n - 0.5, has exactly colour k. */
-  function stepScale(palette) {
-    const n = palette.length, scale = [];
-    palette.forEach((c, k) => scale.push([k / n, c], [(k + 1) / n, c]));
-    return scale;
-  }
-
   /** A number in as few characters as still tell it apart. */
   function number(v) {
     if (!Number.isFinite(v)) return "–";
@@ -94,5 +86,5 @@
     return v.toLocaleString("en", { maximumFractionDigits: size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3 });
   }
 
-  ns.colour = { continuous, categorical, bivariate, square, stepScale, limits, number, SIDE, MISSING };
+  ns.colour = { continuous, categorical, bivariate, square, limits, logged, number, SIDE, MISSING };
 })();

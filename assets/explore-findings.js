@@ -86,9 +86,7 @@
 
     /** A region's own outline shows where it is; other spots are dimmed only where there is no outline to see. */
     highlight() {
-      const outlined = Boolean(this.active);
-      this.page.spatial?.setSelected(outlined ? null : this.mask);
-      this.page.umap?.setSelected(this.mask);
+      if (this.page.result) this.page.showSelected(this.active ? null : this.mask, this.mask);
     }
 
     async askSummary() {

@@ -117,15 +117,23 @@
     }
   }
 
-  /** Categories with counts. A click on the square hides, "only" isolates, a click on the name selects the spots. */
-  function categories(host, column, hidden, { onToggle, onOnly, onSelect }) {
+  /** Categories with counts. A click on the dot hides, "only" isolates, a click on the name selects the spots; colour and
+   *  name can be changed. */
+  function categories(host, column, hidden, { renaming, onToggle, onOnly, onSelect, onColour, onRenaming, onRename }) {
     const isolated = (k) => column.categories.length > 1 && hidden.size === column.categories.length - 1 && !hidden.has(k);
-    refill(host, column.categories.map((name, k) => h("li", { class: "ex-category" + (hidden.has(k) ? " ex-off" : "") },
+    const nameOf = (name, k) => (renaming === k
+      ? renameBox(name, `category-name-${k}`, (value) => onRename(k, value))
+      : h("button", { type: "button", class: "ex-name", title: `Select the spots of ${name}, F2 to rename`, "data-key": `select-${k}`,
+        onclick: (e) => onSelect(k, e.shiftKey ? "add" : e.altKey ? "subtract" : "set"), ondblclick: () => onRenaming(k),
+        onkeydown: (e) => { if (e.key === "F2") onRenaming(k); } }, name));
+    refill(host, column.labels.map((name, k) => h("li", { class: "ex-category" + (hidden.has(k) ? " ex-off" : "") },
       h("button", { type: "button", class: "ex-swatch", style: `--c:${column.colours[k]}`, "data-key": `hide-${k}`,
         "aria-pressed": String(!hidden.has(k)), "aria-label": `Show ${name}`, title: hidden.has(k) ? "Show" : "Hide",
         onclick: () => onToggle(k) }),
-      h("button", { type: "button", class: "ex-name", title: `Select the spots of ${name}`, "data-key": `select-${k}`,
-        onclick: (e) => onSelect(k, e.shiftKey ? "add" : e.altKey ? "subtract" : "set") }, name),
+      nameOf(name, k),
+      h("span", { class: "ex-edit" }, h("label", { class: "ex-mini", title: "Colour" }, icon("palette"),
+        h("input", { type: "color", value: column.colours[k], "aria-label": `Colour of ${name}`, "data-key": `paint-${k}`, onchange: (e) => onColour(k, e.target.value) })),
+        iconButton("pencil", `Rename ${name} (F2)`, () => onRenaming(k), { "data-key": `retitle-${k}` })),
       h("button", { type: "button", class: "ex-only", "data-key": `only-${k}`, "aria-label": `Show only ${name}`,
         onclick: () => onOnly(isolated(k) ? null : k) }, isolated(k) ? "all" : "only"),
       h("span", { class: "sm-num sm-muted" }, count(column.counts[k])))));
@@ -192,6 +200,24 @@
         h("li", {}, h("i", { style: `background:${c.colour}` }), `${c.name} ${Math.round((100 * c.count) / total)}%`))));
   }
 
+  /** A name that is being typed over; `onDone(text)`, or null where it was left as it was. */
+  function renameBox(name, key, onDone) {
+    let done = false;
+    const finish = (value) => {
+      if (done) return;
+      done = true;
+      onDone(value);
+    };
+    return h("input", { class: "form-control form-control-sm ex-rename", value: name, maxlength: "80",
+      "aria-label": "Name", "data-key": key, onblur: (e) => finish(e.target.value),
+      onkeydown: (e) => {
+        e.stopPropagation();
+        if (e.key !== "Enter" && e.key !== "Escape") return;
+        e.preventDefault(); // else this very key would press the button that gets the focus next
+        finish(e.key === "Enter" ? e.target.value : null);
+      } });
+  }
+
   /** Markers: what distinguishes the selection from the rest, effect first. A row recolours the view. */
   function markers(host, table, { onPick, onClose }) {
     host.hidden = !table;
@@ -216,5 +242,5 @@
       h("i", {}), f.name, iconButton("x", `Take ${f.name} out of the profile`, () => onRemove(f)))));
   }
 
-  Object.assign(ns, { h, refill, iconButton, Search, panels: { categories, legend, selection, markers, chips, count } });
+  Object.assign(ns, { h, refill, iconButton, renameBox, Search, panels: { categories, colourBar, legend, selection, markers, chips, count } });
 })();

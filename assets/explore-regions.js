@@ -146,7 +146,7 @@
   function shapeLine(feature, measure, active, actions) {
     const { id, properties: p } = feature;
     const size = measure ? sizeOf(p.kind, measure) : "";
-    const name = actions.renaming === id ? renameBox(feature, actions) : h("button", {
+    const name = actions.renaming === id ? ns.renameBox(p.name, `name-${id}`, (value) => actions.onRename(id, value)) : h("button", {
       type: "button", class: "ex-name", "data-key": `shape-${id}`, "aria-pressed": String(active), title: "Click to show, F2 to rename",
       onclick: () => actions.onActivate(id), ondblclick: () => actions.onRenaming(id),
       onkeydown: (e) => {
@@ -167,23 +167,6 @@
   const sizeOf = (kind, m) => (kind === "trajectory"
     ? `${m.length_mm === null ? "" : `${ns.colour.number(m.length_mm)} mm · `}${count(m.spots)} spots`
     : `${count(m.spots)} spots${m.area_mm2 === null ? "" : ` · ${ns.colour.number(m.area_mm2)} mm²`}`);
-
-  function renameBox(feature, actions) {
-    let done = false;
-    const finish = (value) => {
-      if (done) return;
-      done = true;
-      actions.onRename(feature.id, value);
-    };
-    return h("input", { class: "form-control form-control-sm ex-rename", value: feature.properties.name, maxlength: "80",
-      "aria-label": "Name", "data-key": `name-${feature.id}`, onblur: (e) => finish(e.target.value),
-      onkeydown: (e) => {
-        e.stopPropagation();
-        if (e.key !== "Enter" && e.key !== "Escape") return;
-        e.preventDefault(); // else this very key would press the button that gets the focus next
-        finish(e.key === "Enter" ? e.target.value : null);
-      } });
-  }
 
   function ago(seconds) {
     if (seconds < 1.5) return "just now";

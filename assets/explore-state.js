@@ -1,6 +1,5 @@
 /* What the page knows and where it comes from: the data of a result (asked once, kept by the browser's cache because a
- * result never changes), the annotations (revisions on the server; nothing is called saved before the server said so), and
- * the part of the view that stands in the address. */
+ * result never changes) and the annotations (revisions on the server; nothing is called saved before the server said so). */
 (function () {
   "use strict";
   const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
@@ -13,6 +12,10 @@
     const { title, text, mend } = window.SpatialMeta.describe(error);
     return [title + ".", text, mend].filter(Boolean).join(" ");
   };
+
+  /** A picture by its address; where that would be longer than servers take, as a form. */
+  const picture = (url, query, signal) => (query.toString().length < 3000 ? request(`${url}?${query}`, { signal })
+    : request(url, { method: "POST", body: query, signal }));
 
   /** The arrays of one result. */
   class Data {
@@ -55,7 +58,21 @@
         if (m) features.push(m);
       } else if (t) features.push(t);
     }
-    return { document: { ...theirs, features }, kept };
+    return { document: mergeCategories(base, mine, { ...theirs, features }), kept };
+  }
+
+  /** Names and colours of categories, each by itself: mine where I changed it, else theirs. */
+  function mergeCategories(base, mine, into) {
+    const [was, my, all] = [base, mine, into].map((doc) => clone(doc.categories || {}));
+    for (const column of new Set([...Object.keys(was), ...Object.keys(my)]))
+      for (const name of new Set([...Object.keys(was[column] || {}), ...Object.keys(my[column] || {})])) {
+        const now = my[column]?.[name];
+        if (same(was[column]?.[name], now)) continue;
+        all[column] = { ...all[column], [name]: now };
+        if (!now) delete all[column][name];
+      }
+    const { categories, ...rest } = into;
+    return Object.keys(all).length ? { ...rest, categories: all } : categories ? { ...rest, categories: {} } : rest;
   }
 
   /** The annotations of a sample. `onChange(why)` after every change of `document`, `onStatus(text, level)` for words. */
@@ -170,17 +187,5 @@
     }
   }
 
-  /** Keep part of the view in the address, so that a copied link opens the same view; no history entry per click. */
-  const address = {
-    read() { return Object.fromEntries(new URLSearchParams(location.search)); },
-    write(values) {
-      const query = new URLSearchParams();
-      for (const [name, value] of Object.entries(values)) if (value !== null && value !== "") query.set(name, value);
-      const text = query.toString();
-      const url = location.pathname + (text ? `?${text}` : "");
-      if (url !== location.pathname + location.search) history.replaceState(history.state, "", url);
-    },
-  };
-
-  Object.assign(ns, { Data, Annotations, merge, address, words, newId, clone });
+  Object.assign(ns, { Data, picture, Annotations, merge, words, newId, clone });
 })();

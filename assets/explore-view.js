@@ -1,26 +1,30 @@
-/* One painted view (tissue or UMAP). Plotly paints the histology and the spots; which datum lies at which pixel is
- * decided here and nowhere else (centre and scale), so that tools, scale bar and overlay agree with the picture after any
- * zoom, pan or resize. Setters only note what changed; everything is painted once per animation frame. */
+/* One view (tissue or UMAP): the histology, above it the spots, painted in the browser or as a picture from the server.
+ * Which datum lies at which pixel is decided here and nowhere else (centre and scale), so that tools, scale bar and overlay
+ * agree with the picture after any zoom, pan or resize. Setters only note what changed; everything is painted once per
+ * animation frame. */
 (function () {
   "use strict";
   const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
-  const ZOOM = { min: 0.4, max: 80 }; // times the scale at which everything fits
-  const REST_MS = 80; // a wheel that rests this long gets a sharp picture
+  const ZOOM = { min: 0.4, max: 200 }; // times the scale at which everything fits
 
-  class PlotView {
-    /** @param {HTMLElement} gd the Plotly element, @param {HTMLElement} stage its frame, flipY: y grows upwards */
-    constructor(gd, stage, { flipY = false } = {}) {
-      this.gd = gd;
+  class View {
+    /** @param {HTMLElement} host what is painted into, @param {HTMLElement} stage its frame, flipY: y grows upwards */
+    constructor(host, stage, { flipY = false } = {}) {
       this.stage = stage;
       this.sign = flipY ? -1 : 1;
       this.centre = [0, 0];
       this.scale = 1; // css pixels per data unit
+      this.extent = [0, 0, 1, 1];
       this.xy = new Float32Array(0);
-      this.hidden = null;
-      this.diameter = { data: 0, factor: 1, least: 2 }; // in data units; a view without a unit (UMAP) has only `least`
+      this.hidden = this.selected = this.raster = null;
+      this.opacity = 1;
+      this.diameter = { data: 0, factor: 1, least: 2, pixels: null }; // `data` in data units; a view without a unit has only pixels
       this.listeners = [];
-      this.restyle = {};
-      this.relayout = {};
+      this.points = new ns.Points();
+      const image = ns.h("div", { class: "ex-image" });
+      this.histology = new ns.Histology(image);
+      this.canvas = ns.h("canvas", { class: "ex-canvas" });
+      host.replaceChildren(image, this.canvas);
       this.resizer = new ResizeObserver(() => this.resize());
       this.resizer.observe(stage);
       this.measure();
@@ -28,7 +32,9 @@
 
     destroy() {
       this.resizer.disconnect();
-      clearTimeout(this.resting);
+      this.histology.destroy();
+      this.points.destroy();
+      cancelAnimationFrame(this.frame);
       this.listeners = [];
     }
 
@@ -79,7 +85,7 @@
       this.scale = scale;
       const [nx, ny] = this.toData([px, py]);
       this.centre = [this.centre[0] + x - nx, this.centre[1] + y - ny];
-      this.moved(REST_MS);
+      this.moved();
     }
 
     panBy(dx, dy) {
@@ -94,121 +100,86 @@
     }
 
     resize() {
-      const before = [this.width, this.height];
+      const { width, height } = this, zoom = this.scale / this.fitScale();
       this.measure();
-      if (this.width !== before[0] || this.height !== before[1]) this.moved();
+      if (this.width === width && this.height === height) return;
+      this.scale = zoom * this.fitScale(); // what was seen whole is seen whole
+      this.moved();
     }
 
     onMove(listener) { this.listeners.push(listener); }
 
-    /** The view moved. Spots have a true size, so a zoom makes Plotly draw all of them again; while the wheel turns the
-     *  last picture is stretched instead, which is right for everything in it, and redrawn once the wheel rests. */
-    moved(rest = 0) {
+    moved() {
       this.listeners.forEach((listener) => listener(this));
-      if (this.shown && (this.stretched || this.shown.scale !== this.scale)) this.stretch();
-      clearTimeout(this.resting);
-      this.resting = rest ? setTimeout(() => this.settle(), rest) : null;
-      if (!rest) this.settle();
-    }
-
-    settle() {
-      this.resting = null;
-      this.stale = true;
+      this.histology.place(this);
       this.schedule();
     }
 
-    /** What Plotly must know of the view as it is now. */
-    ranges() {
-      const w = this.width / 2 / this.scale, h = (this.sign * this.height) / 2 / this.scale;
-      return {
-        width: this.width, height: this.height,
-        "xaxis.range": [this.centre[0] - w, this.centre[0] + w],
-        "yaxis.range": [this.centre[1] + h, this.centre[1] - h],
-      };
-    }
-
-    /** Put the last picture where its data are now. */
-    stretch() {
-      const { centre, scale, width, height } = this.shown;
-      const corner = [centre[0] - width / 2 / scale, centre[1] - (this.sign * height) / 2 / scale];
-      const [x, y] = this.toScreen(corner);
-      this.gd.style.transformOrigin = "0 0";
-      this.gd.style.transform = `translate(${x}px, ${y}px) scale(${this.scale / scale})`;
-      this.stretched = true;
-    }
-
-    unstretch(shown) {
-      this.shown = shown;
-      const same = shown.scale === this.scale && shown.centre[0] === this.centre[0] && shown.centre[1] === this.centre[1];
-      if (!same && this.stretched) return this.stretch();
-      this.gd.style.transform = "";
-      this.stretched = false;
+    /** What is seen, in data units: [x0, y0, x1, y1]. */
+    box() {
+      const [ax, ay] = this.toData([0, 0]), [bx, by] = this.toData([this.width, this.height]);
+      return [Math.min(ax, bx), Math.min(ay, by), Math.max(ax, bx), Math.max(ay, by)];
     }
 
     // --- what is shown ----------------------------------------------------------------------------------------
-    setPoints(xy) {
+    /** Places of the spots, flat [x0, y0, …]; `extent` where the server paints them and they never come here. */
+    setPoints(xy, extent = null) {
       this.xy = xy;
-      const pairs = [];
-      for (let i = 0; i < xy.length; i += 2) if (Number.isFinite(xy[i])) pairs.push([xy[i], xy[i + 1]]);
-      this.extent = pairs.length ? ns.geometry.bounds(pairs) : [0, 0, 1, 1];
-      this.setHidden(null);
-    }
-
-    /** Spots of hidden categories lose their place (NaN is not drawn); every index keeps its meaning. */
-    setHidden(hidden) {
-      this.hidden = hidden;
-      const n = this.xy.length / 2, x = new Float32Array(n), y = new Float32Array(n);
-      for (let i = 0; i < n; i++) {
-        x[i] = hidden && hidden[i] ? NaN : this.xy[2 * i];
-        y[i] = this.xy[2 * i + 1];
-      }
-      Object.assign(this.restyle, { x: [x], y: [y] });
+      this.extent = extent || boundsOf(xy);
+      this.hidden = this.selected = this.raster = null;
+      this.points.setPlaces(xy);
       this.schedule();
     }
 
-    setColours({ codes, palette }) {
-      Object.assign(this.restyle, {
-        "marker.color": [codes], "marker.cmin": -0.5, "marker.cmax": palette.length - 0.5,
-        "marker.colorscale": [ns.colour.stepScale(palette)],
-      });
+    setHidden(hidden) {
+      this.hidden = hidden;
+      this.points.setState(hidden, this.selected);
+      this.schedule();
+    }
+
+    setSelected(mask) {
+      this.selected = mask;
+      this.points.setState(this.hidden, mask);
+      this.schedule();
+    }
+
+    setColours(painting) {
+      this.points.setColours(painting);
+      this.schedule();
+    }
+
+    /** A picture of all spots, from the server: {bitmap, box}. */
+    setRaster(raster) {
+      this.raster = raster;
       this.schedule();
     }
 
     setOpacity(value) {
-      this.restyle["marker.opacity"] = value;
+      this.opacity = value;
       this.schedule();
     }
 
     setSymbol(symbol) {
-      this.restyle["marker.symbol"] = symbol;
+      this.points.round = symbol === "circle";
       this.schedule();
     }
 
     setDiameter(diameter) {
       Object.assign(this.diameter, diameter);
-      this.settle();
-    }
-
-    resizeSpots() {
-      const { data, factor, least } = this.diameter;
-      const size = Math.max(least, data * this.scale * factor);
-      if (size !== this.size) this.restyle["marker.size"] = this.size = size;
-    }
-
-    setSelected(mask) {
-      const chosen = [];
-      if (mask) for (let i = 0; i < mask.length; i++) if (mask[i]) chosen.push(i);
-      this.restyle.selectedpoints = [mask ? chosen : null];
       this.schedule();
     }
 
-    /** Histology below the spots: an address, never bytes inside the figure. */
+    /** Diameter of a spot on the screen, css pixels. */
+    get size() {
+      const { data, factor, least, pixels } = this.diameter;
+      return pixels || Math.max(least, data * this.scale * factor);
+    }
+
+    /** Histology below the spots: addresses of pictures, see services.explore.image_of. */
     setImage(image, opacity) {
-      this.relayout.images = image ? [{
-        source: image.url, xref: "x", yref: "y", layer: "below", sizing: "stretch", opacity,
-        x: image.x, y: image.y, sizex: image.width, sizey: image.height, xanchor: "left", yanchor: "top",
-      }] : [];
-      this.schedule();
+      this.histology.show(image);
+      this.histology.setOpacity(opacity);
+      this.histology.place(this);
     }
 
     /** The spot nearest to a pixel, within `reach` pixels of its edge; -1 where there is none. */
@@ -225,32 +196,45 @@
 
     // --- painting ---------------------------------------------------------------------------------------------
     schedule() {
-      if (this.frame || this.busy) return;
-      this.frame = requestAnimationFrame(() => this.paint());
+      this.frame = this.frame || requestAnimationFrame(() => this.paint());
     }
 
-    async paint() {
+    paint() {
       this.frame = null;
-      if (!document.body.contains(this.gd)) return;
-      const { stale, centre, scale, width, height } = this;
-      if (stale) this.resizeSpots();
-      const restyle = this.restyle, relayout = stale ? { ...this.relayout, ...this.ranges() } : this.relayout;
-      this.restyle = {};
-      this.relayout = {};
-      this.stale = false;
-      this.busy = true; // Plotly must finish one drawing before the next begins; what comes meanwhile is drawn together
-      try {
-        if (Object.keys(restyle).length) await window.Plotly.update(this.gd, restyle, relayout, [0]);
-        else if (Object.keys(relayout).length) await window.Plotly.relayout(this.gd, relayout);
-        if (stale) this.unstretch({ centre, scale, width, height });
-      } finally {
-        this.busy = false;
-      }
+      if (!this.canvas.isConnected) return;
+      const { canvas, width, height, centre, scale } = this, ratio = window.devicePixelRatio || 1;
+      const w = Math.round(width * ratio), h = Math.round(height * ratio);
+      if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
+      const target = canvas.getContext("2d");
+      target.clearRect(0, 0, w, h);
+      if (this.raster) this.paintRaster(target, ratio);
+      else this.points.paint(target, { centre, scale: [scale, this.sign * scale], width, height, ratio, diameter: this.size, opacity: this.opacity });
       this.painted = (this.painted || 0) + 1;
-      if (this.stale || Object.keys(this.restyle).length || Object.keys(this.relayout).length) this.schedule();
     }
 
-    get idle() { return !this.frame && !this.busy && !this.resting; }
+    /** The last picture where its data are now; soft until the next one comes. */
+    paintRaster(target, ratio) {
+      const [x0, y0, x1, y1] = this.raster.box, [ax, ay] = this.toScreen([x0, y0]), [bx, by] = this.toScreen([x1, y1]);
+      target.globalAlpha = this.opacity;
+      target.imageSmoothingEnabled = false;
+      target.drawImage(this.raster.bitmap, Math.min(ax, bx) * ratio, Math.min(ay, by) * ratio, Math.abs(bx - ax) * ratio, Math.abs(by - ay) * ratio);
+      target.globalAlpha = 1;
+    }
+
+    get idle() { return !this.frame; }
+  }
+
+  function boundsOf(xy) {
+    let x0 = Infinity, y0 = Infinity, x1 = -Infinity, y1 = -Infinity;
+    for (let i = 0; i < xy.length; i += 2) {
+      const x = xy[i], y = xy[i + 1];
+      if (!Number.isFinite(x) || !Number.isFinite(y)) continue;
+      if (x < x0) x0 = x;
+      if (x > x1) x1 = x;
+      if (y < y0) y0 = y;
+      if (y > y1) y1 = y;
+    }
+    return x0 <= x1 ? [x0, y0, x1, y1] : [0, 0, 1, 1];
   }
 
   /** A length of 1, 2 or 5 times a power of ten µm that is at most `room` pixels long. */
@@ -261,6 +245,6 @@
     return { pixels: (um / umPerUnit) * scale, label: um >= 1000 ? `${um / 1000} mm` : `${um} µm`, um };
   }
 
-  ns.PlotView = PlotView;
+  ns.View = View;
   ns.scaleBar = scaleBar;
 })();

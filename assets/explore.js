@@ -3,49 +3,36 @@
 (function () {
   "use strict";
   const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
-  const KEPT = 48; // arrays of values kept for coming back to a feature
   // within this page, also when the person has left it while an answer was on its way: what is painted then goes nowhere
   const $ = (id) => ns.root.querySelector(`#${id}`);
   ns.setProps = (id, props) => window.dash_clientside.set_props(id, props);
 
-  /** Draw an empty view into an element. Not a dcc.Graph: that takes its own figure for the truth and, at any event of
-   *  Plotly, puts back the layout it began with, and the histology was gone. Plotly itself comes with the profile's. */
-  async function graph(id, figure) {
-    for (let tries = 0; !(window.Plotly && $(id)); tries++) {
-      if (tries > 2400) throw new Error("Plotly was not loaded");
-      await new Promise((done) => setTimeout(done, 25));
-    }
-    const { data, layout } = ns.clone(figure);
-    await window.Plotly.newPlot($(id), data, layout, { displayModeBar: false, doubleClick: false, showTips: false, responsive: false });
-    return $(id);
-  }
-
-  /** A share as the address has it; what everybody starts with is left out. */
-  const percent = (share, usual) => (Math.round(share * 100) === usual ? null : Math.round(share * 100));
-
   class Page {
     constructor(context) {
       this.context = context;
-      this.asked = ns.address.read(); // before this page writes its own state there
-      this.state = { colour: null, second: null, hidden: new Map(), tool: "select" };
-      this.values = new Map();
+      this.link = new ns.Link();
+      this.asked = this.link.asked;
+      this.state = { colour: null, second: null, tool: "select" };
       this.annotations = new ns.Annotations(context.project, context.sample, {
-        onChange: (why) => this.findings.documentChanged(why),
+        onChange: (why) => this.documentChanged(why),
         onStatus: (text, level) => this.say(text, level),
       });
+      this.categories = new ns.Categories(this);
       this.findings = new ns.Findings(this);
       this.listeners = [];
     }
 
     async open() {
-      const [spatial, umap] = await Promise.all(["spatial", "umap"].map((name) => graph(`explore-${name}`, this.context.figures[name])));
-      this.spatial = new ns.PlotView(spatial, $("explore-stage"));
-      this.umap = new ns.PlotView(umap, $("explore-umap-stage"), { flipY: true });
+      this.spatial = new ns.View($("explore-spatial"), $("explore-stage"));
+      this.umap = new ns.View($("explore-umap"), $("explore-umap-stage"), { flipY: true });
+      const onError = (error) => this.say(ns.words(error), "stop");
+      this.rasters = [[this.spatial, "spatial"], [this.umap, "umap"]].map(([view, space]) =>
+        Object.assign(new ns.Raster(view, { onPainted: (scale) => this.legend(scale), onError }), { space }));
       const actions = this.actions();
       this.tools = new ns.Tools(this.spatial, $("explore-overlay"), actions);
       this.umapTools = new ns.Tools(this.umap, $("explore-umap-overlay"),
-        { ...actions, select: (step) => this.findings.select({ ...step, space: this.meta.umap }), hover: (at) => this.hover(this.umap, at) }, { drawable: false });
-      this.umap.setDiameter({ data: 0, least: 3 });
+        { ...actions, select: (step) => this.findings.select({ ...step, space: this.meta.umap }), hover: (at) => this.hoverOn(this.umap, at) }, { drawable: false });
+      this.panes = new ns.Panes(this);
       this.spatial.onMove(() => this.moved());
       this.makeSearch();
       this.listen();
@@ -53,6 +40,7 @@
       await this.showResult(this.context.result, true);
       await this.annotations.load();
       if (this.asked.shape) this.findings.activate(this.asked.shape);
+      else await this.restoreSelection();
       this.opened = true;
       this.remember();
     }
@@ -60,10 +48,10 @@
     destroy() {
       this.annotations.stop();
       this.findings.destroy();
-      for (const view of [this.spatial, this.umap]) {
-        view?.destroy();
-        if (view) window.Plotly.purge(view.gd); // a browser has few WebGL contexts
-      }
+      this.rasters?.forEach((raster) => raster.destroy());
+      this.panes?.destroy();
+      this.spatial?.destroy();
+      this.umap?.destroy();
       this.listeners.forEach(([target, name, listener]) => target.removeEventListener(name, listener));
     }
 
@@ -73,49 +61,41 @@
       const f = this.findings;
       return {
         select: (step) => f.select({ ...step, space: "spatial" }), add: (geometry, kind) => f.regions.add(geometry, kind),
-        edit: (id, geometry) => f.regions.edit(id, geometry), hover: (at) => this.hover(this.spatial, at),
+        edit: (id, geometry) => f.regions.edit(id, geometry), hover: (at) => this.hoverOn(this.spatial, at),
         activate: (id) => (id ? f.activate(id) : f.clearSelection()),
       };
     }
 
     // --- a result ---------------------------------------------------------------------------------------------
-    async showResult(result, first = false) {
-      this.wanted = result;
-      const data = new ns.Data(result), meta = await data.meta();
-      const [xy, umap] = await Promise.all([data.obsm("spatial"), meta.umap ? data.obsm(meta.umap) : null]);
-      if (!this.alive || result !== this.wanted) return;
-      Object.assign(this, { data, meta, xy, umapXY: umap });
-      this.values.clear();
-      this.columns = new Map(meta.columns.map((c) => [c.name, c]));
-      meta.columns.forEach((c) => { if (c.categories) c.colours = this.colours(c); });
-      this.spatial.umPerUnit = meta.um_per_px;
-      this.spatial.setPoints(xy);
-      this.spatial.setSymbol(meta.spot.symbol);
-      this.spatial.setDiameter({ data: meta.spot.diameter_px });
-      this.umap.setPoints(umap || new Float32Array(0));
-      $("explore-umap-panel").hidden = !umap;
+    get meta() { return this.result?.meta; }
+    get data() { return this.result?.data; }
+
+    /** Every result that is shown somewhere on the page. */
+    results() { return [this.result, ...(this.panes ? this.panes.results() : [])].filter(Boolean); }
+
+    async showResult(id, first = false) {
+      this.wanted = id;
+      const result = await ns.Result.open(id, this.context.palettes);
+      if (!this.alive || id !== this.wanted) return;
+      result.look(this.categories.changes());
+      this.result = result;
+      const { meta } = result;
+      result.setUp(this.spatial);
+      this.umap.setPoints(result.umapXY, meta.umap_extent);
+      this.umap.points.round = true;
+      this.umap.setDiameter({ data: 0, least: 3 });
+      $("explore-umap-panel").hidden = !meta.umap;
       this.umap.resize();
       this.place(first);
       this.umap.fit();
       this.setLayers();
-      this.setImage();
+      $("explore-histology-row").hidden = !meta.image;
       if (this.controls) this.applyMarks();
-      $("explore-count").textContent = this.countText();
+      $("explore-count").textContent = result.countText();
       await this.startColours(first);
       this.limitTools();
       this.findings.clearSelection();
       this.findings.regions.measure();
-    }
-
-    colours(column) {
-      const { categories } = this.context.palettes;
-      return column.categories.map((_, k) => column.colors?.[k] || categories[k % categories.length]);
-    }
-
-    countText() {
-      const { meta } = this, unit = meta.spot.symbol === "square" ? "pixels" : "spots";
-      const size = meta.um_per_px ? ` · ${Math.round(meta.spot.diameter_px * meta.um_per_px)} µm` : "";
-      return `${ns.panels.count(meta.n_obs)} ${unit}${size}`;
     }
 
     /** Where the copied link looked, or everything. */
@@ -131,15 +111,7 @@
       ns.setProps("explore-layer", { options, value: this.layer() });
     }
 
-    layer() {
-      const names = this.meta.layers.map((l) => l.name);
-      return names.includes(this.controls?.layer) ? this.controls.layer : names.includes("normalized") ? "normalized" : names[0];
-    }
-
-    setImage() {
-      this.spatial.setImage(this.meta.image, this.controls ? this.controls.histology : 1);
-      $("explore-histology-row").hidden = !this.meta.image;
-    }
+    layer() { return this.result.layer(this.controls?.layer); }
 
     /** Shapes live in the frame of the ST image; on a section that is not aligned yet they would mean nothing. */
     limitTools() {
@@ -150,6 +122,11 @@
       $("explore-frame-note").hidden = drawable;
     }
 
+    title(text) {
+      $("explore-title").hidden = !text;
+      $("explore-title").textContent = text || "";
+    }
+
     // --- colour -----------------------------------------------------------------------------------------------
     makeSearch() {
       const find = (q, signal) => this.search(q, signal);
@@ -158,21 +135,17 @@
         find: async (q, signal) => (await find(q, signal)).filter((hit) => hit.kind === "feature") });
     }
 
-    async search(query, signal) { return (await this.data.search(query, signal)).hits; }
+    search(query, signal) { return this.result.search(query, signal); }
 
     /** The colouring of the address, of the result before (where it has that feature), or the result's own first one. */
     async startColours(first) {
-      const query = this.asked;
-      const by = async (text) => {
-        const [kind, ...rest] = text.split(":"), name = rest.join(":");
-        return (await this.search(name)).find((hit) => hit.kind === kind && hit.name === name) || null;
-      };
-      const before = this.state.colour && `${this.state.colour.kind}:${this.state.colour.name}`;
-      const wanted = first ? query.colour : before;
-      this.state.colour = (wanted && (await by(wanted))) || this.meta.first;
+      const query = this.asked, { result } = this;
+      const wanted = first ? query.colour : this.state.colour && ns.wordsOf(this.state.colour);
+      this.state.colour = (wanted && (await result.find(wanted))) || this.meta.first;
       const second = first ? query.second : this.state.second?.name;
-      this.state.second = second ? await by(`feature:${second}`) : null;
-      if (first && query.profile) this.findings.profileOf = (await Promise.all(query.profile.split("|").map((n) => by(`feature:${n}`)))).filter(Boolean);
+      this.state.second = second ? await result.find(`feature:${second}`) : null;
+      if (first && query.profile) this.findings.profileOf = (await Promise.all(query.profile.split("|").map((n) => result.find(`feature:${n}`)))).filter(Boolean);
+      await this.panes.take(first ? (query.beside || "").split("|").filter(Boolean) : this.panes.beside.map(ns.wordsOf));
       await this.recolour();
     }
 
@@ -186,120 +159,126 @@
       return this.recolour();
     }
 
-    async load(hit) {
-      const key = hit.kind === "feature" ? `${hit.index}/${this.layer()}` : hit.name;
-      if (!this.values.has(key)) {
-        const column = this.columns.get(hit.name);
-        const work = hit.kind === "feature" ? this.data.values(hit.index, this.layer())
-          : column.categories ? this.data.codes(hit.name) : this.data.numbers(hit.name);
-        this.values.set(key, work);
-        work.catch(() => this.values.delete(key));
-        if (this.values.size > KEPT) this.values.delete(this.values.keys().next().value);
-      }
-      return this.values.get(key);
-    }
-
     /** Fetch what is missing and paint; of two quick choices only the last is painted. */
     async recolour() {
-      const { colour, second } = this.state, turn = (this.turn = (this.turn || 0) + 1);
+      const { colour, second } = this.state, turn = (this.turn = (this.turn || 0) + 1), { result } = this;
       if (!colour || !this.controls) return;
       this.coloured = this.colouring();
-      const pair = this.controls.bivariate && colour.kind === "feature" && second;
+      const pair = this.controls.bivariate && colour.kind === "feature" && second, layer = this.layer();
       try {
-        const [a, b] = await Promise.all([this.load(colour), pair ? this.load(second) : null]);
+        const [a, b] = await Promise.all([result.values(colour, layer), pair ? result.values(second, layer) : null]);
+        const limits = await this.panes.load(colour, a);
         if (turn !== this.turn || !this.alive) return;
         this.shownValues = a;
-        this.paint(this.painting(colour, a, pair ? second : null, b));
+        const hidden = this.categories.hiddenOf(colour.name);
+        this.paint(result.painting(colour, a, this.controls, { second: pair && { hit: second, values: b }, hidden, limits }), pair ? second : null, limits);
       } catch (error) {
         this.say(ns.words(error), "stop");
       }
     }
 
-    painting(colour, values, second, others) {
-      const { clip, log, scale } = this.controls, options = { clip, log, stops: this.context.palettes.scales[scale] };
-      const suffix = log ? ", log" : "";
-      if (second) return { kind: "pair", labels: [colour.name, second.name], ...ns.colour.bivariate(values, others, options) };
-      const column = colour.kind === "obs" && this.columns.get(colour.name);
-      if (column && column.categories) {
-        const off = this.hiddenOf(column.name);
-        const categories = column.categories.map((name, k) => ({ name, colour: column.colours[k], hidden: off.has(k) }));
-        return { kind: "category", column, categories, ...ns.colour.categorical(values, column.colours) };
+    paint(painting, second, limits) {
+      const { colour } = this.state, { raster } = this.meta;
+      this.painting = painting;
+      for (const view of [this.spatial, this.umap]) if (!raster) ns.paintInto(view, painting);
+      for (const each of this.rasters) {
+        const query = raster && (each.space === "spatial" || this.meta.umap) ? this.rasterQuery(this.result, colour, { second, space: each.space, limits, leader: true }) : null;
+        each.show(this.data.base, query);
       }
-      return { kind: "number", label: colour.name + suffix, ...ns.colour.continuous(values, options) };
-    }
-
-    paint(painting) {
-      const missing = painting.palette.length - 1;
-      painting.missing = painting.codes.includes(missing);
-      for (const view of [this.spatial, this.umap]) {
-        view.setColours(painting);
-        view.setHidden(this.hiddenMask(painting, view));
-      }
-      this.first.show(this.state.colour.name);
+      this.panes.paint(limits, (view, result) => this.mark(view, result));
+      this.first.show(colour.name);
       this.other.show(this.state.second ? this.state.second.name : "");
-      ns.panels.legend($("explore-legend"), painting);
-      this.paintRange(painting);
-      this.paintCategories(painting.kind === "category" ? painting.column : null);
-      this.spatial.gd.setAttribute("role", "img");
-      this.spatial.gd.setAttribute("aria-label", `Spatial view, ${this.countText()}, coloured by ${painting.label || this.state.colour.name}`);
+      if (!raster) this.legend({ limits: painting.limits, missing: painting.codes.includes(painting.palette.length - 1) });
+      this.categories.paint(painting.kind === "category" ? painting.column : null);
+      this.spatial.canvas.setAttribute("role", "img");
+      this.spatial.canvas.setAttribute("aria-label", `Spatial view, ${this.result.countText()}, coloured by ${painting.label || colour.name}`);
       this.findings.paintTrajectory();
       if (this.findings.mask) this.findings.askSummary();
       this.remember();
     }
 
-    paintRange({ kind, palette, limits }) {
+    /** What the server must know to paint `hit`; see /api/view/<result>/raster. */
+    rasterQuery(result, hit, { second = null, space = "spatial", limits = null, leader = false } = {}) {
+      const { clip, log, scale } = this.controls, query = { space: space === "umap" ? result.meta.umap : space, layer: result.layer(this.controls.layer), clip: clip.join(","), log: log ? 1 : 0, scale };
+      if (hit.kind === "feature") query.feature = hit.index;
+      else query.column = hit.name;
+      if (second) query.second = second.index;
+      if (limits) query.limits = limits.join(",");
+      if (result.isCategory(hit)) Object.assign(query, { colours: result.columns.get(hit.name).colours.join(","), hidden: [...this.categories.hiddenOf(hit.name)].join(",") });
+      if (leader && this.findings.steps.length && !this.findings.active) query.steps = JSON.stringify(this.findings.steps);
+      return query;
+    }
+
+    /** The keys of the colours; `scale` is what is known once everything is painted: {limits, missing}. */
+    legend(scale) {
+      const painting = { ...this.painting, ...scale };
+      ns.panels.legend($("explore-legend"), painting);
+      const { kind, palette, limits } = painting, number = kind === "number";
       $("explore-range").hidden = kind === "category";
-      $("explore-range-bar").style.background = kind === "number" ? `linear-gradient(90deg, ${palette.slice(0, -1).filter((_, i) => i % 8 === 0).join(", ")})` : "var(--sm-line)";
-      $("explore-range-text").textContent = kind === "number" ? `${ns.colour.number(limits[0])} – ${ns.colour.number(limits[1])}` : "";
-    }
-
-    hiddenOf(column) {
-      if (!this.state.hidden.has(column)) this.state.hidden.set(column, new Set());
-      return this.state.hidden.get(column);
-    }
-
-    hiddenMask({ kind, column, codes }, view) {
-      const off = kind === "category" ? this.hiddenOf(column.name) : null;
-      if (!off || !off.size || view.xy.length !== 2 * codes.length) return null;
-      return Uint8Array.from(codes, (c) => (off.has(c) ? 1 : 0));
-    }
-
-    /** The list on the left: of the column that colours, else of the first category column there is. */
-    paintCategories(shown) {
-      const column = shown || [...this.columns.values()].find((c) => c.name === this.listed) || this.columns.get(this.meta.first_category);
-      $("explore-categories").hidden = !column;
-      if (!column) return;
-      this.listed = column.name;
-      $("explore-categories-name").textContent = `Categories · ${column.name}`;
-      const change = (edit) => { edit(this.hiddenOf(column.name)); this.colourBy({ kind: "obs", name: column.name }); };
-      ns.panels.categories($("explore-category-list"), column, shown ? this.hiddenOf(column.name) : new Set(), {
-        onToggle: (k) => change((off) => (off.has(k) ? off.delete(k) : off.add(k))),
-        onOnly: (k) => change((off) => { off.clear(); if (k !== null) column.categories.forEach((_, j) => j !== k && off.add(j)); }),
-        onSelect: async (k, op) => { await this.load({ kind: "obs", name: column.name }).then((codes) => (column.codes = codes)); this.findings.select({ op, column: column.name, codes: [k] }); },
-      });
+      $("explore-range-bar").style.background = number ? ns.panels.colourBar(palette) : "var(--sm-line)";
+      $("explore-range-text").textContent = number && limits ? `${ns.colour.number(limits[0])} – ${ns.colour.number(limits[1])}` : "";
     }
 
     // --- what the findings ask of the page --------------------------------------------------------------------
+    /** The spots inside a geometry; none where only the server has their places, whose answer follows. */
     inGeometry(space, geometry) {
-      const xy = space === "spatial" ? this.xy : this.umapXY;
+      const xy = space === "spatial" ? this.result.xy : this.result.umapXY;
       return ns.geometry.maskInRings(xy, geometry.coordinates);
     }
 
+    /** The spots of some categories, whose `codes` have been asked for. */
     inCategories(name, codes) {
       const wanted = new Set(codes);
-      return Uint8Array.from(this.columns.get(name).codes, (c) => (wanted.has(c) ? 1 : 0));
+      return Uint8Array.from(this.result.columns.get(name).codes || [], (c) => (wanted.has(c) ? 1 : 0));
+    }
+
+    async codes(name) {
+      const column = this.result.columns.get(name);
+      if (column?.categories) column.codes = await this.result.values({ kind: "obs", name });
+    }
+
+    /** Dim what is not selected, in every view of this result. */
+    showSelected(mask, inUmap = mask) {
+      if (this.meta.raster) {
+        if (this.painting) this.paintRasters();
+        return;
+      }
+      this.spatial.setSelected(mask);
+      this.umap.setSelected(inUmap);
+      this.panes.select(mask);
+    }
+
+    paintRasters() {
+      const steps = JSON.stringify(this.findings.active ? [] : this.findings.steps);
+      if (steps === this.rasterSteps) return;
+      this.rasterSteps = steps;
+      this.recolour();
+    }
+
+    async restoreSelection() {
+      const steps = await this.link.steps();
+      for (const { column } of steps) if (column) await this.codes(column);
+      if (!steps.length || !this.alive) return;
+      this.findings.steps = steps;
+      this.findings.applySteps();
+      this.findings.paintShapes();
+    }
+
+    documentChanged(why) {
+      if (this.categories.follow() && this.result) this.recolour();
+      this.findings.documentChanged(why);
     }
 
     shown() {
       const { colour } = this.state;
       const value = !colour ? null : colour.kind === "feature" ? { index: colour.index, layer: this.layer() }
-        : this.columns.get(colour.name)?.categories ? null : { column: colour.name };
-      return { value, column: this.listed || null };
+        : this.result.isCategory(colour) ? null : { column: colour.name };
+      return { value, column: this.categories.listed || null };
     }
 
     withColours(column, categories) {
-      const known = this.columns.get(column);
-      return (categories || []).map((c) => ({ ...c, colour: known.colours[c.code] }));
+      const known = this.result.columns.get(column);
+      return (categories || []).map((c) => ({ ...c, name: known.labels[c.code], colour: known.colours[c.code] }));
     }
 
     defaultWidth() {
@@ -323,14 +302,16 @@
       host.lastElementChild.textContent = bar.label;
     }
 
-    hover(view, at) {
-      const tip = $("explore-tip"), i = at ? view.nearest(at) : -1;
-      if (i < 0 || !this.shownValues) { tip.hidden = true; return; }
-      const { colour } = this.state, column = colour.kind === "obs" && this.columns.get(colour.name);
-      const v = this.shownValues[i];
-      const value = column && column.categories ? column.categories[v] ?? "no value" : ns.colour.number(v);
+    hoverOn(view, at) { this.hover({ view, values: this.shownValues, hit: this.state.colour, result: this.result }, at); }
+
+    /** What the spot under the pointer has. */
+    hover({ view, values, hit, result }, at) {
+      const tip = $("explore-tip"), i = at && values ? view.nearest(at) : -1;
+      if (i < 0) { tip.hidden = true; return; }
+      const labels = result.isCategory(hit) && result.columns.get(hit.name).labels;
+      const value = labels ? labels[values[i]] ?? "no value" : ns.colour.number(values[i]);
       const box = view.stage.getBoundingClientRect();
-      tip.textContent = `${colour.name}: ${value}`;
+      tip.textContent = `${hit.name}: ${value}`;
       tip.hidden = false;
       tip.style.left = `${box.left + at[0] + 14}px`;
       tip.style.top = `${box.top + at[1] + 14}px`;
@@ -356,16 +337,24 @@
 
     /** All that a repaint of the colours depends on; most moves of a control change none of it. */
     colouring() {
-      const { scale, clip, log, bivariate } = this.controls;
-      return JSON.stringify([this.layer(), scale, clip, log, bivariate]);
+      const { scale, clip, log, bivariate, grid, size, pixels } = this.controls;
+      return JSON.stringify([this.layer(), scale, clip, log, bivariate, grid, this.meta.raster ? [size, pixels] : null]);
     }
 
     applyMarks() {
-      const { histology, spots, size, bivariate } = this.controls;
-      this.spatial.setImage(this.meta.image, histology);
-      this.spatial.setOpacity(spots);
-      this.spatial.setDiameter({ factor: size });
-      $("explore-second").hidden = !bivariate;
+      this.mark(this.spatial, this.result);
+      this.panes.marks((view, result) => this.mark(view, result));
+      $("explore-second").hidden = !this.controls.bivariate;
+      $("explore-size-row").hidden = Boolean(this.controls.pixels);
+      $("explore-dot-row").hidden = !this.controls.pixels;
+    }
+
+    /** Opacities and sizes, the same in every view. */
+    mark(view, { meta }) {
+      const { histology, spots, size, pixels } = this.controls;
+      view.setImage(meta.image, histology);
+      view.setOpacity(spots);
+      view.setDiameter({ factor: size, pixels });
     }
 
     // --- keys, history, words ---------------------------------------------------------------------------------
@@ -414,19 +403,7 @@
 
     /** Write what is shown into the address. */
     remember() {
-      if (!this.alive || !this.opened || !this.controls) return;
-      const c = this.controls, { colour, second } = this.state, { spatial } = this;
-      const zoom = spatial.scale / spatial.fitScale();
-      const [x0, y0, x1, y1] = spatial.extent;
-      const moved = Math.abs(zoom - 1) > 1e-3 || Math.hypot(spatial.centre[0] - (x0 + x1) / 2, spatial.centre[1] - (y0 + y1) / 2) * spatial.scale > 1;
-      const { profileOf, active } = this.findings;
-      ns.address.write({
-        result: this.meta.result, colour: colour ? `${colour.kind}:${colour.name}` : null, layer: this.layer(), scale: c.scale === "viridis" ? null : c.scale,
-        clip: c.clip.join("-") === "2-98" ? null : c.clip.join("-"), log: c.log ? 1 : null, histology: percent(c.histology, 100), spots: percent(c.spots, 85), size: percent(c.size, 100),
-        second: c.bivariate && second ? second.name : null, shape: active,
-        profile: profileOf ? profileOf.map((f) => f.name).join("|") : null,
-        at: moved ? [spatial.centre[0].toFixed(0), spatial.centre[1].toFixed(0), zoom.toFixed(3)].join(",") : null,
-      });
+      if (this.alive && this.opened && this.controls) this.link.write(this);
     }
   }
 
@@ -443,9 +420,10 @@
       page.open().catch((error) => page.alive && page.say(ns.words(error), "stop"));
       return window.dash_clientside.no_update;
     },
-    controls(result, layer, scale, low, high, log, bivariate, histology, spots, size) {
+    controls(result, layer, scale, low, high, log, bivariate, histology, spots, unit, size, dot, grid) {
       const clip = [Math.min(low, high - 1), Math.max(high, low + 1)].map(Number);
-      ns.waiting = { result, layer, scale, clip, log: Boolean(log), bivariate: Boolean(bivariate), histology: histology / 100, spots: spots / 100, size: size / 100 };
+      ns.waiting = { result, layer, scale, clip, log: Boolean(log), bivariate: Boolean(bivariate), histology: histology / 100, spots: spots / 100,
+        size: size / 100, pixels: unit === "px" ? Number(dot) : null, grid: Boolean(grid) };
       ns.page?.setControls(ns.waiting);
       return window.dash_clientside.no_update;
     },

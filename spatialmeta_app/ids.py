@@ -168,7 +168,7 @@ class Export:
 class Explore:
     """`/p/<project>/<sample>/explore`. The scripts ``assets/explore*.js`` use the same ids."""
 
-    CONTEXT = "explore-context"  # dcc.Store {project, sample, result, palettes, figures}: what the scripts start from
+    CONTEXT = "explore-context"  # dcc.Store {project, sample, result, palettes, samples}: what the scripts start from
     RESULT = "explore-result"
     SEARCH = "explore-search"  # filled by explore-panels.js, as all lists of this page are
     SECOND = "explore-second"
@@ -184,14 +184,24 @@ class Explore:
     HISTOLOGY = "explore-histology"
     HISTOLOGY_ROW = "explore-histology-row"
     SPOTS = "explore-spots"
+    UNIT = "explore-unit"  # of the spots' size: "um" or "px"
     SIZE = "explore-size"
+    SIZE_ROW = "explore-size-row"
+    DOT = "explore-dot"
+    DOT_ROW = "explore-dot-row"
+    GRID = "explore-grid"
+    BESIDE = "explore-beside"
+    BESIDE_LIST = "explore-beside-list"
     CATEGORIES = "explore-categories"
     CATEGORIES_NAME = "explore-categories-name"
     CATEGORY_LIST = "explore-category-list"
     TOOLBAR = "explore-toolbar"
     HINT = "explore-hint"
     COUNT = "explore-count"
+    PANES = "explore-panes"
+    MORE = "explore-more"  # filled by explore-panes.js
     STAGE = "explore-stage"
+    TITLE = "explore-title"
     SPATIAL = "explore-spatial"
     OVERLAY = "explore-overlay"
     LEGEND = "explore-legend"

@@ -53,6 +53,10 @@ def _left(shown: Sequence[Shown], result: str, controls: Controls) -> list[Compo
         layer_and_scale,
         bivariate,
         html.Div(id=Explore.SECOND, hidden=not controls.bivariate),
+        head("Side by side"),
+        html.Div(id=Explore.BESIDE),
+        html.Div(id=Explore.BESIDE_LIST, className="ex-chips", hidden=True),
+        dbc.Switch(id=Explore.GRID, label="All samples of the project", value=controls.grid),
     ]
     categories = html.Div(
         [
@@ -119,16 +123,25 @@ def _percent(id: str, label: str, value: float) -> html.Label:
 
 def _marks(controls: Controls) -> list[Component]:
     histology = _slider(Explore.HISTOLOGY, "Histology", controls.histology, 0, 100)
+    in_pixels = controls.dot is not None
+    units = [{"label": "true size (µm)", "value": "um"}, {"label": "pixels", "value": "px"}]
+    unit = dbc.Select(id=Explore.UNIT, options=units, value="px" if in_pixels else "um", size="sm", class_name="ex-unit")
     return [
         html.Div(histology, id=Explore.HISTOLOGY_ROW),
         *_slider(Explore.SPOTS, "Spots", controls.spots, 0, 100),
-        *_slider(Explore.SIZE, "Spot size", controls.size, 25, 300, note="100 % is true size"),
+        head("Spot size", _labelled(Explore.UNIT, "Unit of the spot size", unit)),
+        html.Div(_range_input(Explore.SIZE, controls.size, 25, 300, "Spot size in percent"), id=Explore.SIZE_ROW),
+        html.Div(_range_input(Explore.DOT, controls.dot or 6, 1, 40, "Spot size in pixels"), id=Explore.DOT_ROW),
     ]
 
 
-def _slider(id: str, title: str, value: float, least: int, most: int, *, note: str | None = None) -> list[Component]:
+def _slider(id: str, title: str, value: float, least: int, most: int) -> list[Component]:
+    return [head(html.Label(title, htmlFor=id)), _range_input(id, value, least, most)]
+
+
+def _range_input(id: str, value: float, least: int, most: int, label: str | None = None) -> Component:
     slider = dbc.Input(id=id, type="range", min=least, max=most, step=1, value=value, class_name="form-range")
-    return [head(html.Label(title, htmlFor=id), note), slider]
+    return html.Div([html.Label(label, htmlFor=id, className="visually-hidden"), slider]) if label else slider
 
 
 def _centre() -> html.Div:
@@ -136,6 +149,7 @@ def _centre() -> html.Div:
         [
             html.Div(id=Explore.SPATIAL, className="ex-graph"),
             html.Div(id=Explore.OVERLAY, className="ex-layer"),
+            html.Div(id=Explore.TITLE, className="ex-title sm-veil", hidden=True),
             _scale_bar(),
             html.Div(id=Explore.LEGEND, className="ex-legend sm-veil", **{"aria-label": "Legend", "role": "group"}),
             html.Div(
@@ -151,7 +165,8 @@ def _centre() -> html.Div:
         role="application",
         **{"aria-label": "Spatial view. Arrow keys pan, plus and minus zoom, 0 shows everything."},
     )
-    return html.Div([_toolbar(), stage], className="sm-panel sm-fill sm-flush")
+    panes = html.Div([stage, html.Div(id=Explore.MORE, className="ex-more")], id=Explore.PANES, className="ex-panes")
+    return html.Div([_toolbar(), panes], className="sm-panel sm-fill sm-flush")
 
 
 def _toolbar() -> html.Div:

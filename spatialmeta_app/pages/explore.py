@@ -12,8 +12,6 @@ from core.errors import SpatialMetaError
 from spatialmeta_app.components import alerts
 from spatialmeta_app.components import explore as component
 from spatialmeta_app.figures import looks, palettes, profile
-from spatialmeta_app.figures.spatial import spatial_figure
-from spatialmeta_app.figures.umap import umap_figure
 from spatialmeta_app.ids import Explore, Shell
 from spatialmeta_app.services import annotations, explore
 from spatialmeta_app.services.backend import backend
@@ -38,7 +36,10 @@ clientside_callback(
     Input(Explore.BIVARIATE, "value"),
     Input(Explore.HISTOLOGY, "value"),
     Input(Explore.SPOTS, "value"),
+    Input(Explore.UNIT, "value"),
     Input(Explore.SIZE, "value"),
+    Input(Explore.DOT, "value"),
+    Input(Explore.GRID, "value"),
 )
 
 clientside_callback(
@@ -62,9 +63,8 @@ def layout(project: str = "", sample: str = "", **query: str) -> Any:
         return component.nothing(project, sample)
     ids = [s.id for s in shown]
     result = query["result"] if query.get("result") in ids else explore.default_result(workspace, sample, shown)
-    figures = {"spatial": spatial_figure().to_plotly_json(), "umap": umap_figure().to_plotly_json()}
-    context = {"project": project, "sample": sample, "result": result}
-    context |= {"palettes": palettes.for_browser(), "figures": figures}
+    context = {"project": project, "sample": sample, "result": result, "palettes": palettes.for_browser()}
+    context["samples"] = explore.samples(workspace, project)
     return component.page(context, shown, explore.controls_from(query, tuple(palettes.SCALES)))
 
 

@@ -5,6 +5,7 @@ Works on :class:`~spatialmeta_app.workspace.views.View` (typed arrays) alone; no
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,8 @@ LAYERS = {keys.NORMALIZED: "normalised", keys.COUNTS: "raw", keys.RECONSTRUCTION
 #: printed diameter of a Visium spot; ``spot_diameter_fullres`` is that of "a theoretical 65 µm spot"
 PRINTED_UM, THEORETICAL_UM = 55.0, (60.0, 70.0)
 HITS = 30
+#: above this number of spots the server paints: 200,000 are 1.6 MB of places and 0.8 MB a recolour
+RASTER_FROM = 200_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Controls:
     histology: float = 100.0  # %
     spots: float = 85.0  # %
     size: float = 100.0  # % of the true size
+    dot: float | None = None  # pixels on the screen; None: by the true size
+    grid: bool = False  # all samples of the project
 
 
 def controls_from(query: Mapping[str, str | None], scales: Sequence[str]) -> Controls:
@@ -69,6 +74,8 @@ def controls_from(query: Mapping[str, str | None], scales: Sequence[str]) -> Con
         histology=_percent(query.get("histology"), plain.histology, 100),
         spots=_percent(query.get("spots"), plain.spots, 100),
         size=_percent(query.get("size"), plain.size, 300),
+        dot=_number(query.get("dot"), 1, 40),
+        grid=query.get("grid") == "1",
     )
 
 
@@ -105,6 +112,15 @@ def default_result(workspace: Workspace, sample: str, shown: Sequence[Shown]) ->
     return ids[0] if ids else None
 
 
+def samples(workspace: Workspace, project: str) -> list[dict[str, Any]]:
+    """The samples of a project with the result that Explore shows of each (None where there is nothing to show)."""
+    found = []
+    for sample in workspace.samples(project):
+        result = default_result(workspace, sample.id, shown_results(workspace, sample.id))
+        found.append({"id": sample.id, "name": sample.name, "result": result})
+    return found
+
+
 def _has_coordinates(view: View) -> bool:
     try:
         return view.meta["obsm"].get(keys.SPATIAL, 0) >= 2
@@ -123,6 +139,9 @@ def describe(workspace: Workspace, result: Result) -> dict[str, Any]:
         "step": result.step,
         "frame": "sm" if result.step == "sm" else "st",
         "n_obs": meta["n_obs"],
+        "raster": meta["n_obs"] > RASTER_FROM,
+        "extent": extent_of(view.directory, keys.SPATIAL),
+        "umap_extent": extent_of(view.directory, keys.X_UMAP) if keys.X_UMAP in meta["obsm"] else None,
         "features": meta["features"],
         "um_per_px": um_per_px(workspace, result),
         "spot": _spot(workspace, result, view),
@@ -174,8 +193,18 @@ def image_of(workspace: Workspace, result: Result) -> dict[str, Any] | None:
         workspace.path(source, "image/overview.jpg")
     except SpatialMetaError:
         return None
-    url = f"/api/image/{source.id}/overview.jpg"
-    return {"url": url, "x": place["x0"], "y": place["y0"], "width": place["width_px"], "height": place["height_px"]}
+    base = f"/api/image/{source.id}"
+    found = {"url": f"{base}/overview.jpg", "tiles": _tiles(workspace, source, base)}
+    return found | {"x": place["x0"], "y": place["y0"], "width": place["width_px"], "height": place["height_px"]}
+
+
+def _tiles(workspace: Workspace, source: Result, base: str) -> dict[str, Any] | None:
+    """The pyramid under a picture, its scales as pixels per full-resolution pixel; None where there is none."""
+    try:
+        about = json.loads(workspace.path(source, "image/pyramid.json").read_text(encoding="utf-8"))
+    except (SpatialMetaError, FileNotFoundError):
+        return None
+    return about | {"base": f"{base}/tiles"}
 
 
 def _spot(workspace: Workspace, result: Result, view: View) -> dict[str, Any]:
@@ -194,6 +223,14 @@ def pitch_of(directory: Path) -> float:
     """Distance between neighbouring spots of a view directory, in pixels."""
     xy = np.asarray(View(directory).obsm(keys.SPATIAL), dtype=np.float64)[:, :2]
     return typical_pitch(xy[np.isfinite(xy).all(axis=1)])
+
+
+@lru_cache(maxsize=512)
+def extent_of(directory: Path, space: str) -> list[float]:
+    """``[x0, y0, x1, y1]`` of the spots of a view directory that have a place in ``obsm[space]``."""
+    xy = np.asarray(View(directory).obsm(space))[:, :2]
+    xy = xy[np.isfinite(xy).all(axis=1)]
+    return [*map(float, xy.min(axis=0)), *map(float, xy.max(axis=0))] if len(xy) else [0.0, 0.0, 1.0, 1.0]
 
 
 def _column(view: View, name: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from tests.e2e.serving import Server
 
 READY = """() => { const p = window.SpatialMetaExplore?.page;
   return p && p.meta && p.spatial.painted && p.spatial.idle && p.annotations.timer; }"""
-LOAD_MS = 120_000  # Plotly and WebGL without a graphics card, on a busy machine
+LOAD_MS = 120_000  # WebGL without a graphics card, on a busy machine
 RING = np.array([[2010, 1910], [4100, 1890], [4700, 3200], [3390, 4310], [1890, 3390]], dtype=float)
 
 
@@ -159,7 +159,7 @@ def test_a_lasso_in_the_umap_selects_in_the_tissue(page: Page, sample: Explored)
     sure = np.flatnonzero(shapely.contains_xy(shapely.Polygon(ring).buffer(-reach), umap))
     possible = np.flatnonzero(shapely.contains_xy(shapely.Polygon(ring).buffer(reach), umap))
     assert set(sure) <= set(chosen) <= set(possible)
-    assert page.evaluate("SpatialMetaExplore.page.spatial.gd.data[0].selectedpoints.length") == len(chosen)
+    assert page.evaluate("SpatialMetaExplore.page.spatial.selected.reduce((n, v) => n + v, 0)") == len(chosen)
 
 
 def test_a_path_has_the_length_it_was_drawn_with(page: Page, sample: Explored, head) -> None:
@@ -307,7 +307,7 @@ def test_search_finds_by_mz_and_annotation_and_the_link_opens_the_same_view(page
     expect(other.locator("#explore-search input")).to_have_value("mz-674.2789")
     expect(other.locator("#explore-scale")).to_have_value("magma")
     np.testing.assert_allclose(other.evaluate(view), page.evaluate(view), rtol=1e-3)
-    colours = "() => Array.from(SpatialMetaExplore.page.spatial.gd.data[0].marker.color)"
+    colours = "() => Array.from(SpatialMetaExplore.page.spatial.points.arrays.code)"
     assert other.evaluate(colours) == page.evaluate(colours)
 
 
@@ -321,7 +321,7 @@ def test_the_histology_stays_under_the_spots(page: Page, sample: Explored) -> No
     page.evaluate("async () => { const p = SpatialMetaExplore.page; await p.colourBy((await p.search('tau'))[0]); }")
     page.set_viewport_size({"width": 1360, "height": 860})
     settled(page)
-    box = page.locator("#explore-spatial image").bounding_box()
+    box = page.locator("#explore-spatial img").first.bounding_box()
     (x0, y0), (x1, y1) = at(page, (0, 0)), at(page, (7000, 6000))
     found = [box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]]
     assert found == pytest.approx([x0, y0, x1, y1], abs=1.5)
@@ -343,7 +343,7 @@ def test_scale_bar_is_right_after_zoom_and_resize(page: Page, sample: Explored) 
 
 def test_hidden_categories_are_not_drawn(page: Page, sample: Explored) -> None:
     visit(page, f"{sample.path}?colour=obs:region")
-    drawn = "() => Array.from(SpatialMetaExplore.page.spatial.gd.data[0].x).filter(Number.isFinite).length"
+    drawn = "() => SpatialMetaExplore.page.spatial.points.arrays.state.filter((s) => !(s & 1)).length"
     counts = sample.joint.obs["region"].value_counts()
     page.get_by_role("button", name="Show Cortex").click()
     settled(page)

@@ -1,4 +1,4 @@
-"""Figures of the Explore page: what is in them before the browser fills them, and the profile."""
+"""The profile of the Explore page, and its palettes."""
 
 from __future__ import annotations
 
@@ -10,21 +10,6 @@ import pytest
 
 from spatialmeta_app.figures import palettes
 from spatialmeta_app.figures.profile import profile_figure
-from spatialmeta_app.figures.spatial import spatial_figure
-from spatialmeta_app.figures.umap import umap_figure
-
-
-@pytest.mark.parametrize(("figure", "y_grows"), [(spatial_figure(), "down"), (umap_figure(), "up")])
-def test_views_start_empty_and_bare(figure, y_grows: str) -> None:
-    assert len(figure.to_json()) < 6000
-    (trace,) = figure.data
-    assert trace.type == "scattergl"
-    assert len(trace.x) == 0
-    bottom, top = figure.layout.yaxis.range
-    assert (bottom > top) == (y_grows == "down")
-    assert not figure.layout.xaxis.visible
-    assert figure.layout.hovermode is False
-    assert figure.layout.dragmode is False
 
 
 def test_profile_has_a_line_and_a_band_for_each_feature() -> None:
