@@ -5,6 +5,7 @@ Arrays are raw little-endian bytes. A result never changes, so its arrays may be
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import flask
@@ -12,7 +13,8 @@ import numpy as np
 
 from core.errors import SpatialMetaError
 from spatialmeta_app.api.errors import json_body
-from spatialmeta_app.services import annotations, explore, paths, selections
+from spatialmeta_app.figures.palettes import SCALES
+from spatialmeta_app.services import annotations, explore, paths, raster, selections
 from spatialmeta_app.services.backend import backend
 from spatialmeta_app.services.people import current_user
 from spatialmeta_app.workspace.records import Result
@@ -20,7 +22,7 @@ from spatialmeta_app.workspace.views import View
 
 bp = flask.Blueprint("view", __name__, url_prefix="/api/view")
 
-YEAR_S = 365 * 24 * 3600
+YEAR_S, HOUR_S = 365 * 24 * 3600, 3600
 
 
 @bp.get("/<result_id>/meta")
@@ -53,6 +55,24 @@ def feature(result_id: str, index: int) -> flask.Response:
 def search(result_id: str) -> flask.Response:
     """``?q=`` -> ``{hits}``: features and columns that fit, best first."""
     return flask.jsonify(hits=explore.search(_view(result_id), flask.request.args.get("q", "")[:200]))
+
+
+@bp.route("/<result_id>/raster", methods=["GET", "POST"])
+def picture(result_id: str) -> flask.Response:
+    """PNG of what a view of a large result shows; a form where the query would be too long for an address.
+
+    See :func:`raster.from_query` and :func:`raster.canvas_from`; besides ``space`` (of obsm), ``hidden`` (codes) and
+    ``steps`` (a selection: all others are faint). The header ``X-Scale`` has what the legend says: ``{limits, missing}``.
+    """
+    view, query = _view(result_id), flask.request.values.to_dict()
+    painting, canvas = raster.from_query(view, query, SCALES), raster.canvas_from(query)
+    hidden = [int(code) for code in query.get("hidden", "").split(",") if code]
+    dimmed = ~selections.chosen_spots(view, json.loads(query["steps"])) if query.get("steps") else None
+    png = raster.paint(view.obsm(query.get("space", "spatial")), painting, canvas, dimmed=dimmed, hidden=hidden)
+    response = flask.Response(png, mimetype="image/png", headers={"X-Scale": json.dumps(raster.describe(painting))})
+    response.cache_control.private = True
+    response.cache_control.max_age = HOUR_S
+    return response
 
 
 @bp.post("/<result_id>/selection")
@@ -135,6 +155,7 @@ def _kept(values: np.ndarray, dtype: str) -> flask.Response:
 
 
 @bp.errorhandler(KeyError)
+@bp.errorhandler(ValueError)
 @bp.errorhandler(TypeError)
 @bp.errorhandler(AttributeError)
 def malformed(error: Exception) -> flask.Response:

@@ -125,7 +125,8 @@ def _marks(controls: Controls) -> list[Component]:
     histology = _slider(Explore.HISTOLOGY, "Histology", controls.histology, 0, 100)
     in_pixels = controls.dot is not None
     units = [{"label": "true size (µm)", "value": "um"}, {"label": "pixels", "value": "px"}]
-    unit = dbc.Select(id=Explore.UNIT, options=units, value="px" if in_pixels else "um", size="sm", class_name="ex-unit")
+    chosen = "px" if in_pixels else "um"
+    unit = dbc.Select(id=Explore.UNIT, options=units, value=chosen, size="sm", class_name="ex-unit")
     return [
         html.Div(histology, id=Explore.HISTOLOGY_ROW),
         *_slider(Explore.SPOTS, "Spots", controls.spots, 0, 100),
