@@ -25,8 +25,8 @@ FORMATS = ("PNG", "JPEG", "TIFF")
 _PILLOW_LIMIT = threading.Lock()  # Image.MAX_IMAGE_PIXELS is a global of Pillow
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Read a histology image as (H, W, 3) uint8.
+def read_image(path: str | Path, *, longest: int | None = None) -> np.ndarray:
+    """Read a histology image as (H, W, 3) uint8; no side longer than *longest* pixels, where given, by averaging.
 
     The size in the header is looked at before anything is unpacked. Transparent parts become white; 16-bit and float
     images are scaled from zero to the bit depth in use (10, 12, 14 or 16 bits) or to their largest value.
@@ -38,6 +38,20 @@ def read_image(path: str | Path) -> np.ndarray:
     FormatError
         Not a PNG, JPEG or TIFF.
     """
+    with picture(path) as image:
+        if longest is None or max(image.size) <= longest:
+            return np.array(image, dtype=np.uint8)
+        shrink = longest / max(image.size)
+        size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
+        return np.array(image.resize(size, Image.Resampling.BOX), dtype=np.uint8)
+
+
+@contextmanager
+def picture(path: str | Path) -> Iterator[Image.Image]:
+    """A histology image as Pillow's RGB image, open as long as the block: of plain RGB there is one copy in memory.
+
+    Raises what :func:`read_image` raises.
+    """
     path = Path(path)
     with _opened(path) as image:
         try:
@@ -46,7 +60,8 @@ def read_image(path: str | Path) -> np.ndarray:
             raise UntrustedFileError(
                 "a whole image", found=f"damage in {path.name} ({error})", mend="Export or upload it again."
             ) from error
-        return _to_rgb(image)
+        plain = image.mode == "RGB" and "transparency" not in image.info
+        yield image if plain else _to_rgb(image)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -83,15 +98,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         yield image
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        gray = _to_8_bit(np.asarray(image))
-        return np.repeat(gray[:, :, None], 3, axis=2)
+        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, rgba)
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+    return image.convert("RGB")
 
 
 def _to_8_bit(values: np.ndarray) -> np.ndarray:
@@ -130,24 +144,14 @@ def attach_image(adata: AnnData, path: str | Path, scale: float | None = None) -
     DataError
         The spots do not fall inside the image at any scale that is known.
     """
-    pixels = read_image(path)
-    entry = _entry(adata)
-    scale = _fitting_scale(adata, pixels.shape[:2], entry["scalefactors"]) if scale is None else float(scale)
+    size, entry = image_size(path), _entry(adata)
+    scale = _fitting_scale(adata, size, entry["scalefactors"]) if scale is None else float(scale)
     if not (np.isfinite(scale) and scale > 0):
         raise DataError("an image scale above zero", found=f"{scale}")
-    long_side = max(pixels.shape[:2])
-    shrink = min(1.0, KEPT_SIDE / long_side)
-    entry["images"]["hires"] = shrunk(pixels, shrink)
+    entry["images"]["hires"] = read_image(path, longest=KEPT_SIDE)
+    shrink = min(1.0, KEPT_SIDE / max(size))
     entry["scalefactors"]["tissue_hires_scalef"] = scale * shrink
     note(adata, **{IMAGE_SCALE: scale})
-
-
-def shrunk(pixels: np.ndarray, factor: float) -> np.ndarray:
-    """*pixels* (H, W, 3) made smaller by *factor* in (0, 1], averaging."""
-    if factor >= 1:
-        return pixels
-    size = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
 def _entry(adata: AnnData) -> dict:

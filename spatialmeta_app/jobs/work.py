@@ -93,23 +93,27 @@ def import_section(task: Task) -> Result:
     checks = io.check_st(adata) if task.kind == "st" else io.check_sm(adata)
     task.context.stop_if_cancelled()
     summary = {"checks": [dataclasses.asdict(check) for check in checks]}
-    return add(task, task.kind, adata, config=task.config, inputs=task.inputs, started=started, summary=summary)
+    image = _file(task, "image") if task.kind == "st" else None
+    given = {"config": task.config, "inputs": task.inputs, "started": started, "summary": summary}
+    return add(task, task.kind, adata, image=image, **given)
+
+
+def _file(task: Task, name: str) -> Path | None:
+    """The upload called *name*."""
+    path = task.inputs.get(name)
+    return task.workspace.uploads.resolve(task.project, path) if path else None
 
 
 def _read(task: Task) -> AnnData:
     from core import io
 
-    def file(name: str) -> Path | None:
-        path = task.inputs.get(name)
-        return task.workspace.uploads.resolve(task.project, path) if path else None
-
-    path = file("file")
+    path = _file(task, "file")
     if path is None:
         raise WorkspaceError(f"a file for '{task.kind}'", found="none", mend="Upload one first.")
     if task.kind == "st":
         scale = task.inputs.get("image_scale")
-        return io.read_st(path, image=file("image"), image_scale=scale, spatial=file("spatial"))
-    return io.read_sm(path, ibd=file("ibd"), spatial_key=task.config.get("spatial_key") or None)
+        return io.read_st(path, image=_file(task, "image"), image_scale=scale, spatial=_file(task, "spatial"))
+    return io.read_sm(path, ibd=_file(task, "ibd"), spatial_key=task.config.get("spatial_key") or None)
 
 
 def run(task: Task, step: str | None = None) -> Result:
@@ -143,8 +147,9 @@ def add(
     inputs: dict[str, Any],
     started: float,
     summary: dict[str, Any],
+    image: Path | None = None,
 ) -> Result:
-    """Write *adata* as a result: the data, its view for the browser, and for ST the histology."""
+    """Write *adata* as a result: the data, its view for the browser, and for ST the histology, from its file *image*."""
     from core import io
     from core.provenance import versions
     from spatialmeta_app.workspace import overview, views
@@ -156,7 +161,7 @@ def add(
         io.write_h5ad(adata, directory / "data.h5ad")
         views.write_view(adata, directory / "view")
         if step == "st":
-            overview.write_overview(adata, directory / "image")
+            overview.write_histology(adata, directory / "image", image)
         return views.counts(adata) | summary
 
     task.context.progress(RUN_SHARE, "writing the result")

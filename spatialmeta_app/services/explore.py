@@ -186,25 +186,20 @@ def um_per_px(workspace: Workspace, result: Result) -> float | None:
 def image_of(workspace: Workspace, result: Result) -> dict[str, Any] | None:
     """Address and place (full-resolution pixels) of the histology under a result, or None."""
     source = st_result(workspace, result)
-    place = view_of(workspace, source).meta["image"] if source else None
+    place = _json(workspace, source, "overview.json") if source else None
     if place is None:
         return None
-    try:
-        workspace.path(source, "image/overview.jpg")
-    except SpatialMetaError:
-        return None
     base = f"/api/image/{source.id}"
-    found = {"url": f"{base}/overview.jpg", "tiles": _tiles(workspace, source, base)}
+    pyramid = _json(workspace, source, "pyramid.json")
+    found = {"url": f"{base}/overview.jpg", "tiles": pyramid and pyramid | {"base": f"{base}/tiles"}}
     return found | {"x": place["x0"], "y": place["y0"], "width": place["width_px"], "height": place["height_px"]}
 
 
-def _tiles(workspace: Workspace, source: Result, base: str) -> dict[str, Any] | None:
-    """The pyramid under a picture, its scales as pixels per full-resolution pixel; None where there is none."""
+def _json(workspace: Workspace, result: Result, name: str) -> dict[str, Any] | None:
     try:
-        about = json.loads(workspace.path(source, "image/pyramid.json").read_text(encoding="utf-8"))
+        return json.loads(workspace.path(result, f"image/{name}").read_text(encoding="utf-8"))
     except (SpatialMetaError, FileNotFoundError):
         return None
-    return about | {"base": f"{base}/tiles"}
 
 
 def _spot(workspace: Workspace, result: Result, view: View) -> dict[str, Any]:

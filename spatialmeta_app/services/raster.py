@@ -1,7 +1,7 @@
 """Spots painted by the server: one picture of what a view shows, for results too large to send.
 
-Colours follow the same rules as in the browser (``assets/explore-colour.js``): percentiles of the finite values, 128 steps
-between them, a colour of its own for a missing value; so a legend drawn there holds here. numpy and Pillow alone.
+Colours follow the same rules as in the browser (``assets/explore-colour.js``): percentiles of the finite values, 128
+steps between them, a colour of its own for a missing value; so a legend drawn there holds here. numpy and Pillow alone.
 """
 
 from __future__ import annotations

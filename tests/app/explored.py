@@ -101,7 +101,7 @@ def _add(workspace: Workspace, sample: Sample, step: str, adata: AnnData, inputs
     def write(directory: Path) -> dict:
         views.write_view(adata, directory / "view")
         if step == "st":
-            overview.write_overview(adata, directory / "image")
+            overview.write_histology(adata, directory / "image")
         return views.counts(adata)
 
     return workspace.add_result(sample, step, writer=write, config={}, inputs=inputs)

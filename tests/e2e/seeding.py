@@ -73,7 +73,7 @@ def _keep(workspace: Workspace, sample: Sample, step: str, adata: AnnData) -> Re
         io.write_h5ad(adata, directory / "data.h5ad")
         views.write_view(adata, directory / "view")
         if step == "st":
-            overview.write_overview(adata, directory / "image")
+            overview.write_histology(adata, directory / "image")
         return views.counts(adata) | {"checks": []}
 
     given = {"writer": write, "config": {}, "inputs": inputs}

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from core import keys
 from spatialmeta_app.workspace import NotFound
-from spatialmeta_app.workspace.overview import write_overview
+from spatialmeta_app.workspace.overview import write_histology
 from spatialmeta_app.workspace.viewing import as_json
 from spatialmeta_app.workspace.views import MISSING, View, counts, write_view
 
@@ -181,7 +181,7 @@ def test_counts(adata):
 
 
 def test_the_overview_has_the_sharpest_image_and_its_place(adata, tmp_path):
-    place = write_overview(adata, tmp_path / "image")
+    place = write_histology(adata, tmp_path / "image")
     assert place == json.loads((tmp_path / "image" / "overview.json").read_text())
     assert (place["width_px"], place["height_px"], place["width"], place["height"]) == (2000.0, 3000.0, 200, 300)
     with Image.open(tmp_path / "image" / "overview.jpg") as picture:
@@ -190,17 +190,42 @@ def test_the_overview_has_the_sharpest_image_and_its_place(adata, tmp_path):
 
 def test_large_and_odd_images_become_small_and_rgb(tmp_path):
     adata = anndata.AnnData(np.ones((2, 2), dtype=np.float32))
-    assert write_overview(adata, tmp_path / "none") is None
+    assert write_histology(adata, tmp_path / "none") is None
     assert not (tmp_path / "none").exists()
     image = np.linspace(0, 1, 3000 * 100).reshape(3000, 100)
     adata.uns["spatial"] = {"s": {"images": {"hires": image}, "scalefactors": {"tissue_hires_scalef": 1.0}}}
-    place = write_overview(adata, tmp_path / "image")
+    place = write_histology(adata, tmp_path / "image")
     assert (place["height"], place["height_px"]) == (2048, 3000.0)
     with Image.open(tmp_path / "image" / "overview.jpg") as picture:
         assert picture.mode == "RGB"
         low, high = np.asarray(picture)[[0, -1], 0, 0]
         assert low < 10
         assert high > 245
+
+
+def test_a_large_image_file_becomes_tiles_of_itself_and_of_its_halves(tmp_path):
+    """Where each tile lies, compared with crops of the image and of its 2 x 2 means; JPEG costs a few grey levels."""
+    y, x = np.mgrid[0:1300, 0:4300]
+    pixels = np.stack([x // 17 % 256, y // 6 % 256, (x + y) // 23 % 256], axis=-1).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "he.tif", tiled=True)
+    adata = anndata.AnnData(np.ones((2, 2), dtype=np.float32))
+    adata.uns["spatialmeta"] = {"image_scale": 0.5}
+    place = write_histology(adata, tmp_path / "image", tmp_path / "he.tif")
+    assert (place["width_px"], place["height_px"], place["width"]) == (8600.0, 2600.0, 2048)
+    about = json.loads((tmp_path / "image" / "pyramid.json").read_text())
+    assert [(v["scale"], v["columns"], v["rows"]) for v in about["levels"]] == [(0.5, 9, 3), (0.25, 5, 2)]
+    half = pixels.reshape(650, 2, 2150, 2, 3).mean(axis=(1, 3))
+    size = about["size"]
+    for level, whole in enumerate((pixels, half)):
+        files = list((tmp_path / "image" / "tiles" / str(level)).iterdir())
+        assert len(files) == about["levels"][level]["columns"] * about["levels"][level]["rows"]
+        for file in files:
+            column, row = map(int, file.stem.split("_"))
+            part = whole[row * size : (row + 1) * size, column * size : (column + 1) * size]
+            with Image.open(file) as tile:
+                found = np.asarray(tile, dtype=float)
+            assert found.shape == part.shape
+            assert np.abs(found - part).mean() < 6
 
 
 def test_notes_become_json():

@@ -13,7 +13,7 @@ from PIL import Image
 
 from core.errors import DataError, FormatError, StorageError, UntrustedFileError
 from core.io import read_image, read_st
-from core.io.images import as_rgb, image_size, shrunk
+from core.io.images import as_rgb, image_size
 
 RNG = np.random.default_rng(5)
 PIXELS = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -137,9 +137,11 @@ def test_as_rgb() -> None:
     assert as_rgb("text") is None
 
 
-def test_shrunk_averages() -> None:
+def test_a_smaller_picture_is_averaged(tmp_path: Path) -> None:
     pixels = np.repeat(np.repeat(PIXELS, 2, axis=0), 2, axis=1)
-    np.testing.assert_array_equal(shrunk(pixels, 0.5), PIXELS)
+    path = save(tmp_path / "a.png", pixels)
+    np.testing.assert_array_equal(read_image(path, longest=max(PIXELS.shape)), PIXELS)
+    np.testing.assert_array_equal(read_image(path, longest=4096), pixels)
 
 
 @pytest.fixture
