@@ -88,7 +88,7 @@
     }
 
     async load() {
-      this.adopt(await (await request(this.url, { cache: "no-store" })).json(), "load");
+      this.adopt(await this.newest(), "load");
       this.timer = setInterval(() => this.poll(), POLL_MS);
     }
 
@@ -116,9 +116,11 @@
     step(which) {
       return this.enqueue(async () => {
         try {
-          this.adopt(await post(`${this.url}/${which}`, {}), which);
+          this.adopt(await post(`${this.url}/${which}`, { base: this.head.number }), which);
         } catch (error) {
-          this.onStatus(words(error), "stop");
+          if (error.status !== 409) return this.onStatus(words(error), "stop");
+          this.adopt(await this.newest(), "others"); // nobody undoes what they have not seen
+          this.onStatus(`Somebody else changed this sample just now; look, then ${which} again.`, "notice");
         }
       });
     }
@@ -147,9 +149,11 @@
       }
     }
 
+    async newest() { return (await request(this.url, { cache: "no-store" })).json(); }
+
     /** Somebody else saved first: put our change on top of theirs and go on. */
     async meet() {
-      const theirs = await (await request(this.url, { cache: "no-store" })).json();
+      const theirs = await this.newest();
       const merged = merge(this.head.document, this.document, theirs.document);
       this.head = theirs;
       this.document = merged.document;

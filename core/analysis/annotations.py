@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core import keys
-from core.analysis.regions import area_um2, assign_regions, groups_of
+from core.analysis.regions import assign_regions, class_colors, groups_of
+from core.analysis.shapes import area, perimeter
 from core.analysis.trajectories import path_length, project_on_path
 from core.errors import DataError
 from core.spatial.scale import um_per_px
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
 PX, UM, COLUMNS = "px", "um", "columns"
 #: foreign member of the pixel collections: where each feature stood, and the other members of the document
 RESTORE = "spatialmeta"
+COLORS = "_colors"  # scanpy's suffix in uns for the colours of a column's categories
 KINDS = {"region": keys.REGIONS, "trajectory": keys.TRAJECTORIES}
 
 
 def write_annotations(adata: AnnData, document: dict[str, Any]) -> AnnData:
     """A copy of *adata* with the annotations of *document*, and without those it had.
 
-    Writes ``obs['roi_<group>']`` (categorical, missing outside), ``obs['toi_<name>_position_um']`` and
+    Writes ``obs['roi_<group>']`` (categorical, missing outside) with ``uns['roi_<group>_colors']`` as scanpy draws
+    them, ``obs['toi_<name>_position_um']`` and
     ``['toi_<name>_distance_um']`` (NaN outside the corridor), and ``uns['spatialmeta']['regions']`` and
     ``['trajectories']``: GeoJSON texts ``px`` and ``um`` and the obs ``columns`` that belong to them.
 
@@ -48,6 +51,7 @@ def write_annotations(adata: AnnData, document: dict[str, Any]) -> AnnData:
     columns: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for group, column in zip(groups_of(document), region_columns(document), strict=True):
         adata.obs[column] = assign_regions(xy, document, group)
+        adata.uns[f"{column}{COLORS}"] = class_colors(document, group)
         columns["region"].append(column)
     paths = [f for f in features if f["properties"]["kind"] == "trajectory"]
     for feature, pair in zip(paths, trajectory_columns(document), strict=True):
@@ -95,6 +99,8 @@ def without_annotations(adata: AnnData) -> AnnData:
     stale = [c for slot in KINDS.values() for c in ours.pop(slot, {}).get(COLUMNS, ())]
     adata = adata.copy()
     adata.obs = adata.obs.drop(columns=[c for c in stale if c in adata.obs])
+    for column in stale:
+        adata.uns.pop(f"{column}{COLORS}", None)
     if keys.UNS in adata.uns:
         adata.uns[keys.UNS] = ours
     return adata
@@ -173,7 +179,7 @@ def _in_um(feature: dict[str, Any], kind: str, scale: float) -> dict[str, Any]:
     feature = copy.deepcopy(feature)
     geometry, properties = feature["geometry"], feature["properties"]
     if kind == "region":
-        properties["area_um2"] = area_um2(geometry, scale)
+        properties |= {"area_um2": area(geometry) * scale**2, "perimeter_um": perimeter(geometry) * scale}
     else:
         properties["length_um"] = path_length(_line(feature)) * scale
     geometry["coordinates"] = _scaled(geometry["coordinates"], scale)

@@ -1,4 +1,4 @@
-"""Regions of interest: which points lie in a polygon, and how large it is.
+"""Regions of interest: which points lie in a polygon, and which class they have.
 
 Boundary rule: a polygon is half open, as pixels are. A point on a left or upper edge (y down) is inside, one on a right
 or lower edge is outside; so of two polygons that share an edge, exactly one has each point of it. A point that lies on
@@ -58,19 +58,6 @@ def points_in_geometry(xy: np.ndarray, geometry: dict[str, Any]) -> np.ndarray:
     return inside
 
 
-def area(geometry: dict[str, Any]) -> float:
-    """Area of a GeoJSON Polygon or MultiPolygon in squared coordinate units: outer rings minus holes.
-
-    Rings must not cross themselves.
-    """
-    return sum(_ring_area(outer) - sum(_ring_area(hole) for hole in holes) for outer, *holes in polygons(geometry))
-
-
-def area_um2(geometry: dict[str, Any], um_per_px: float) -> float:
-    """Area of a region in full-resolution pixels, in µm²."""
-    return area(geometry) * um_per_px**2
-
-
 def polygons(geometry: dict[str, Any]) -> list[list[np.ndarray]]:
     """The rings of every polygon of a GeoJSON Polygon or MultiPolygon, each ring of shape (m, 2).
 
@@ -94,11 +81,33 @@ def groups_of(document: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(p.get("group") or DEFAULT_GROUP for p in regions))
 
 
+def class_of(properties: dict[str, Any]) -> str:
+    """The class that a region gives its spots: the one it was given, else its own name."""
+    return str(properties.get("class") or properties["name"])
+
+
+def regions_of(document: dict[str, Any], group: str) -> list[dict[str, Any]]:
+    """The regions of one group of an annotation document, in its order."""
+    return [
+        f
+        for f in document.get("features", [])
+        if f["properties"].get("kind") == "region" and (f["properties"].get("group") or DEFAULT_GROUP) == group
+    ]
+
+
+def class_colors(document: dict[str, Any], group: str) -> list[str]:
+    """Colour of each category of :func:`assign_regions`: that of the class's first region."""
+    colors: dict[str, str] = {}
+    for feature in regions_of(document, group):
+        colors.setdefault(class_of(feature["properties"]), str(feature["properties"].get("color") or "#808080"))
+    return list(colors.values())
+
+
 def assign_regions(xy: np.ndarray, document: dict[str, Any], group: str = DEFAULT_GROUP) -> pd.Categorical:
     """Class of every point in one group of regions; missing outside all of them.
 
-    A spot has one class per group: where regions overlap, the one drawn last (later in the document) wins. Regions of
-    the same name form one class. Categories are in the order of their first region, also those without a spot.
+    A spot has one class per group: where regions overlap, the one drawn last (later in the document) wins. The class of
+    a region is its ``class``, else its name. Categories are in the order of their first region, also without a spot.
 
     Parameters
     ----------
@@ -109,15 +118,11 @@ def assign_regions(xy: np.ndarray, document: dict[str, Any], group: str = DEFAUL
     """
     import pandas as pd
 
-    features = [
-        f
-        for f in document.get("features", [])
-        if f["properties"].get("kind") == "region" and (f["properties"].get("group") or DEFAULT_GROUP) == group
-    ]
-    names = list(dict.fromkeys(str(f["properties"]["name"]) for f in features))
+    features = regions_of(document, group)
+    names = list(dict.fromkeys(class_of(f["properties"]) for f in features))
     codes = np.full(len(xy), -1, dtype=np.int64)
     for feature in features:
-        codes[points_in_geometry(xy, feature["geometry"])] = names.index(str(feature["properties"]["name"]))
+        codes[points_in_geometry(xy, feature["geometry"])] = names.index(class_of(feature["properties"]))
     return pd.Categorical.from_codes(codes, categories=pd.Index(names, dtype=object))
 
 
@@ -151,8 +156,3 @@ def _crossings_are_odd(xy: np.ndarray, start: np.ndarray, end: np.ndarray) -> np
     side = dx * (y[points, 0] - top[edges, 1]) - dy * (x[points, 0] - top[edges, 0])
     crossed = side > 0  # dy > 0, so this says: the edge lies to the right of the point
     return np.bincount(points[crossed], minlength=len(xy)) % 2 == 1
-
-
-def _ring_area(ring: np.ndarray) -> float:
-    x, y = (ring - ring[0]).T  # near the origin, so that no digits are lost
-    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2

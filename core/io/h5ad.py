@@ -101,7 +101,7 @@ def make_names_unique(adata: AnnData) -> None:
 
 def adopt_st(adata: AnnData) -> AnnData:
     """Bring an ST object into shape: symbols as names, raw counts in X (CSR float32), unique names."""
-    adata = _with_counts(adata)
+    adata = _with_counts(_of_modality(adata, keys.ST))
     adata.X = as_csr(adata.X)
     names = adata.var_names.astype(str)
     if len(names) and np.mean([bool(ENSEMBL.match(name)) for name in names]) > 0.5:
@@ -113,6 +113,14 @@ def adopt_st(adata: AnnData) -> AnnData:
     adata.var[keys.TYPE] = keys.ST
     make_names_unique(adata)
     return adata
+
+
+def _of_modality(adata: AnnData, modality: str) -> AnnData:
+    """The features of one modality of a joint object that was saved; any other file as it is."""
+    types = adata.var[keys.TYPE].astype(str) if keys.TYPE in adata.var else None
+    if types is None or not {keys.ST, keys.SM} <= set(types):
+        return adata
+    return adata[:, (types == modality).to_numpy()].copy()
 
 
 def _with_counts(adata: AnnData) -> AnnData:
@@ -140,6 +148,7 @@ def is_counts(matrix: object) -> bool:
 def adopt_sm(adata: AnnData, spatial_key: str | None = None) -> AnnData:
     """Bring an SM object into shape: intensities as CSR float32, ``var['mz']`` as float, unique names; *spatial_key*
     names the obsm entry to be used as ``obsm['spatial']``; the one before stays as ``obsm['spatial_file']``."""
+    adata = _of_modality(adata, keys.SM)
     adata.X = as_csr(adata.X)
     adata.var[keys.MZ] = _mz(adata)
     adata.var[keys.TYPE] = keys.SM

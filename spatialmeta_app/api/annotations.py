@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import flask
 
+from core import keys
+from core.analysis import geojson, shapes
+from core.analysis.annotations import slots_written
 from core.errors import SpatialMetaError
 from spatialmeta_app.api.errors import json_body
+from spatialmeta_app.services import carrying
 from spatialmeta_app.services.backend import backend
 from spatialmeta_app.services.people import current_user
+from spatialmeta_app.services.steps import submit_export
 from spatialmeta_app.workspace import NotFound, Revision
 
 bp = flask.Blueprint("annotations", __name__, url_prefix="/api/annotations/<project>/<sample>")
@@ -28,33 +34,92 @@ def check_place(_endpoint: str | None, values: dict[str, Any] | None) -> None:
 @bp.get("")
 def head(sample: str) -> flask.Response:
     """The newest revision; its number is the ETag, so a poll costs a 304 while nothing changed."""
+    number = backend().annotations.number(sample)
+    if flask.request.if_none_match.contains(str(number)):  # asked each second: no document is read for it
+        return flask.Response(status=304, headers={"ETag": f'"{number}"', "Cache-Control": "private, no-cache"})
     revision = backend().annotations.head(sample)
     response = flask.jsonify(shown(revision))
     response.set_etag(str(revision.number))
     response.headers["Cache-Control"] = "private, no-cache"
-    return response.make_conditional(flask.request)
+    return response
 
 
 @bp.post("")
 def commit(sample: str) -> dict[str, Any]:
     """``{base, document}`` -> the new revision; 409 where somebody saved since revision *base*."""
     body = json_body("base", "document")
-    base = body["base"]
-    if isinstance(base, bool) or not isinstance(base, int):
-        raise SpatialMetaError("the number of a revision as base", found=repr(base)[:40])
-    return shown(backend().annotations.commit(sample, body["document"], base=base, user=current_user()))
+    return shown(backend().annotations.commit(sample, body["document"], base=_base(body), user=current_user()))
 
 
 @bp.post("/undo")
 def undo(sample: str) -> dict[str, Any]:
-    """Back to the document before the last change."""
-    return shown(backend().annotations.undo(sample, current_user()))
+    """``{base}`` -> the document before the last change; 409 where somebody saved since revision *base*."""
+    return shown(backend().annotations.undo(sample, current_user(), base=_base(json_body("base"))))
 
 
 @bp.post("/redo")
 def redo(sample: str) -> dict[str, Any]:
-    """Take the last undo back."""
-    return shown(backend().annotations.redo(sample, current_user()))
+    """``{base}`` -> the last undo taken back; 409 as for undo."""
+    return shown(backend().annotations.redo(sample, current_user(), base=_base(json_body("base"))))
+
+
+@bp.get("/geojson")
+def write_geojson(sample: str) -> flask.Response:
+    """All regions and trajectories as a file that QuPath opens."""
+    text = json.dumps(geojson.to_qupath(backend().annotations.head(sample).document), ensure_ascii=False, indent=1)
+    name = f"{keys.slug(backend().workspace.sample(sample).name)}.geojson"
+    response = flask.Response(text, mimetype="application/geo+json")
+    response.headers.set("Content-Disposition", "attachment", filename=name)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@bp.post("/geojson")
+def read_geojson(sample: str) -> dict[str, Any]:
+    """``{text, width_um}`` -> ``{features, skipped}`` of a GeoJSON file; nothing is saved by it."""
+    body = json_body("text", "width_um")
+    found = geojson.from_geojson(body["text"], width_um=float(body["width_um"]))
+    return {"features": found.features, "skipped": [{"which": which, "why": why} for which, why in found.skipped]}
+
+
+@bp.post("/combine")
+def combine(sample: str) -> dict[str, Any]:
+    """``{operation, geometries}`` -> ``{geometry}``: union, difference (the first without the others) or intersection
+    of polygons; null where nothing is left."""
+    body = json_body("operation", "geometries")
+    return {"geometry": shapes.combine(str(body["operation"]), body["geometries"])}
+
+
+@bp.post("/stroke")
+def stroke(sample: str) -> dict[str, Any]:
+    """``{line, radius}`` in pixels -> ``{geometry}``: what a round brush covers."""
+    body = json_body("line", "radius")
+    return {"geometry": shapes.stroke(body["line"], body["radius"])}
+
+
+@bp.post("/carry")
+def carry(sample: str) -> dict[str, Any]:
+    """``{geometries, to}`` -> ``{geometries}`` through the chosen alignment: *to* 'st' from pixels of the SM section as
+    measured, or *to* 'sm' from the frame of the ST image."""
+    body = json_body("geometries", "to")
+    return {"geometries": carrying.carried(backend().workspace, sample, body["geometries"], to=body["to"])}
+
+
+@bp.post("/save")
+def save(sample: str) -> dict[str, Any]:
+    """``{}`` -> ``{job, slots}``: queue the writing of the AnnData with all annotations, and the slots it will have."""
+    here = backend()
+    slots = slots_written(here.annotations.head(sample).document)
+    project = here.workspace.sample(sample).project
+    job = submit_export(here.jobs, project, sample, {}, user=current_user())
+    return {"job": job.id, "slots": slots}
+
+
+def _base(body: dict[str, Any]) -> int:
+    base = body["base"]
+    if isinstance(base, bool) or not isinstance(base, int):
+        raise SpatialMetaError("the number of a revision as base", found=repr(base)[:40])
+    return base
 
 
 def shown(revision: Revision) -> dict[str, Any]:

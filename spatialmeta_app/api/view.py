@@ -98,6 +98,12 @@ def outline(result_id: str) -> dict[str, Any]:
     return {"geometries": selections.outlines(_view(result_id), json_body("steps")["steps"])}
 
 
+@bp.post("/<result_id>/regions")
+def regions(result_id: str) -> dict[str, Any]:
+    """``{column}`` -> ``{regions}``: an outline for each category of a column of obs."""
+    return {"regions": selections.regions_of_column(_view(result_id), str(json_body("column")["column"]))}
+
+
 @bp.post("/<result_id>/markers")
 def markers(result_id: str) -> dict[str, Any]:
     """``{steps, against, layer, permutations}`` -> ``{rows, …}`` of a selection against another or the rest; where that

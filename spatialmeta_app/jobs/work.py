@@ -12,9 +12,12 @@ from core.context import Context
 from core.errors import DataError
 from spatialmeta_app.config import Settings
 from spatialmeta_app.workspace import IMPORTS, Result, Workspace, WorkspaceError
+from spatialmeta_app.workspace.errors import ConflictError
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from core.io import Check
 
 RUN_SHARE = 0.95  # of the progress bar; the rest is writing
 
@@ -92,6 +95,8 @@ def import_section(task: Task) -> Result:
     task.context.progress(0.5, "checking")
     checks = io.check_st(adata) if task.kind == "st" else io.check_sm(adata)
     task.context.stop_if_cancelled()
+    if task.kind == "st":
+        checks += restore_annotations(task, adata)
     summary = {"checks": [dataclasses.asdict(check) for check in checks]}
     image = _file(task, "image") if task.kind == "st" else None
     given = {"config": task.config, "inputs": task.inputs, "started": started, "summary": summary}
@@ -102,6 +107,28 @@ def _file(task: Task, name: str) -> Path | None:
     """The upload called *name*."""
     path = task.inputs.get(name)
     return task.workspace.uploads.resolve(task.project, path) if path else None
+
+
+def restore_annotations(task: Task, adata: AnnData) -> list[Check]:
+    """Give a sample that has none yet the regions and trajectories that were saved in its file; what is to be said."""
+    from core.analysis.annotations import read_annotations
+    from core.io import Check
+    from spatialmeta_app.workspace import Annotations
+
+    title = "Regions and trajectories"
+    try:
+        document = read_annotations(adata)
+        number = len(document["features"])
+        if not number:
+            return []
+        Annotations(task.workspace).seed(task.sample, document, user=task.user)
+    except ConflictError:
+        found = f"The file holds {number}; the sample has its own, which stay."
+        return [Check("warning", title, found, "Import the file into a new sample to see those of the file.")]
+    except DataError as error:
+        mend = "The section itself is used; draw them again or import a GeoJSON in Explore."
+        return [Check("warning", title, f"Those of the file were not read: {error.message}", mend)]
+    return [Check("ok", title, f"{number} restored from the file.")]
 
 
 def _read(task: Task) -> AnnData:

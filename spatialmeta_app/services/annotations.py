@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core import keys
-from core.analysis import regions, trajectories
+from core.analysis import regions, shapes, trajectories
 from core.analysis.annotations import region_columns, trajectory_columns
 from core.errors import DataError, SpatialMetaError
 from spatialmeta_app.services.selections import in_geometry
@@ -22,9 +25,9 @@ GRID = 100
 def measure(view: View, document: Mapping[str, Any], um_per_px: float | None) -> dict[str, dict[str, Any]]:
     """Size of every shape of an annotation document, by its id.
 
-    Regions: ``{spots, area_mm2, slot}``; trajectories: ``{spots, length_mm, slot}``, spots being those in the corridor.
-    ``slot`` is the obs column that a saved file will have. Lengths are None where the scale is not known; a shape that
-    can not be measured (a path of one point) has ``{spots: 0, error}``.
+    Regions: ``{spots, area_mm2, perimeter_mm, slot}``; trajectories: ``{spots, length_mm, slot}``, spots being those
+    in the corridor. ``slot`` is the obs column that a saved file will have. Lengths are None
+    where the scale is not known; a shape that can not be measured (a path of one point) has ``{spots: 0, error}``.
     """
     features = document.get("features") if isinstance(document, Mapping) else None
     if not isinstance(features, list):
@@ -36,7 +39,7 @@ def measure(view: View, document: Mapping[str, Any], um_per_px: float | None) ->
         try:
             sizes = (_region if kind == "region" else _trajectory)(view, feature, um_per_px)
         except SpatialMetaError as error:
-            sizes = {"spots": 0, "area_mm2": None, "length_mm": None, "error": error.message}
+            sizes = {"spots": 0, "area_mm2": None, "perimeter_mm": None, "length_mm": None, "error": error.message}
         found[feature["id"]] = sizes | {"slot": slots[feature["id"]]}
     return found
 
@@ -50,9 +53,17 @@ def _slots(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _region(view: View, feature: Mapping[str, Any], um: float | None) -> dict[str, Any]:
-    geometry = feature["geometry"]
-    area = None if um is None else regions.area_um2(geometry, um) / 1e6
-    return {"spots": int(in_geometry(view, geometry).sum()), "area_mm2": area}
+    spots, area, perimeter = _sizes(view.directory, json.dumps(feature["geometry"]))
+    if um is None:
+        return {"spots": spots, "area_mm2": None, "perimeter_mm": None}
+    return {"spots": spots, "area_mm2": area * um**2 / 1e6, "perimeter_mm": perimeter * um / 1e3}
+
+
+@lru_cache(maxsize=8192)  # of a thousand regions one changes at a time
+def _sizes(directory: Path, geometry: str) -> tuple[int, float, float]:
+    """Spots, area and perimeter (pixels) of a region."""
+    region = json.loads(geometry)
+    return int(in_geometry(View(directory), region).sum()), shapes.area(region), shapes.perimeter(region)
 
 
 def _trajectory(view: View, feature: Mapping[str, Any], um: float | None) -> dict[str, Any]:

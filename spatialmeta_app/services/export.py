@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core import keys
+from core.analysis.geojson import to_qupath
 from spatialmeta_app.services import steps
 from spatialmeta_app.services.results import open_view
 from spatialmeta_app.workspace.errors import WorkspaceError
@@ -175,7 +176,7 @@ def files(here: Backend, sample: str) -> dict[str, str]:
     chosen = here.workspace.choices(sample)
     found = {}
     if here.annotations.head(sample).document.get("features"):
-        found["geojson"] = "Regions and trajectories (GeoJSON)"
+        found["geojson"] = "Regions and trajectories (GeoJSON, for QuPath)"
     if "align" in chosen:
         found["transform"] = "Transform of the SM section (JSON)"
     if here.workspace.joint(sample) is not None:
@@ -190,7 +191,9 @@ def file(here: Backend, sample: str, kind: str) -> tuple[str, str]:
     name = keys.slug(here.workspace.sample(sample).name)
     match kind:
         case "geojson":
-            return f"{name}_annotations.geojson", json.dumps(here.annotations.head(sample).document, indent=1)
+            return f"{name}_annotations.geojson", json.dumps(
+                to_qupath(here.annotations.head(sample).document), indent=1
+            )
         case "transform":
             return f"{name}_transform.json", json.dumps(_transform(here.workspace, sample), indent=1)
         case "obs":

@@ -23,13 +23,14 @@ from spatialmeta_app.workspace.records import Result
 from spatialmeta_app.workspace.views import MISSING, View
 
 MOST_STEPS = 500
+MOST_REGIONS = 1000
 
 
 def chosen_spots(view: View, steps: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Spots that a list of selection steps chooses; bool (n_obs,).
 
     A step is ``{op, space, geometry}`` (a GeoJSON polygon in ``obsm[space]``), ``{op, column, codes}`` (categories), or
-    ``{op: 'invert'}``; op is set, add or subtract.
+    ``{op: 'invert'}``; op is set, add, subtract or intersect.
     """
     if not isinstance(steps, list) or len(steps) > MOST_STEPS:
         raise DataError(f"a list of at most {MOST_STEPS} selection steps", found=type(steps).__name__)
@@ -44,8 +45,10 @@ def chosen_spots(view: View, steps: Sequence[Mapping[str, Any]]) -> np.ndarray:
             mask = mask | _spots_of(view, step)
         elif op == "subtract":
             mask = mask & ~_spots_of(view, step)
+        elif op == "intersect":
+            mask = mask & _spots_of(view, step)
         else:
-            raise DataError("an op of set, add, subtract or invert", found=repr(op))
+            raise DataError("an op of set, add, subtract, intersect or invert", found=repr(op))
     return mask
 
 
@@ -144,6 +147,26 @@ def outlines(view: View, steps: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     xy = np.asarray(view.obsm(keys.SPATIAL), dtype=np.float64)[:, :2]
     placed = np.isfinite(xy).all(axis=1)
     return outline(xy[placed], mask[placed]) if mask[placed].any() else []
+
+
+def regions_of_column(view: View, name: str) -> list[dict[str, Any]]:
+    """One region for each category of a column of obs that has spots: ``{name, color, geometry}``; several parts make a
+    MultiPolygon. ``color`` is None where the data has none."""
+    column = view.obs(name)
+    if column.categories is None:
+        raise DataError("a column with categories", found=f"'{name}', which has numbers", mend="Choose another column.")
+    if len(column.categories) > MOST_REGIONS:
+        raise DataError(f"a column of at most {MOST_REGIONS} categories", found=f"{len(column.categories):,}")
+    found = []
+    for code, category in enumerate(column.categories):
+        parts = outlines(view, [{"op": "set", "column": name, "codes": [code]}])
+        if parts:
+            rings = [part["coordinates"] for part in parts]
+            kind = "MultiPolygon" if len(rings) > 1 else "Polygon"
+            geometry = {"type": kind, "coordinates": rings if len(rings) > 1 else rings[0]}
+            color = column.colors[code] if column.colors else None
+            found.append({"name": str(category), "color": color, "geometry": geometry})
+    return found
 
 
 def markers(

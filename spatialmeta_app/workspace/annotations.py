@@ -21,7 +21,7 @@ from spatialmeta_app.workspace.projects import Workspace
 from spatialmeta_app.workspace.records import Sample, key
 
 LARGEST_DOCUMENT = 32 << 20  # bytes of JSON
-GEOMETRIES = {"region": "Polygon", "trajectory": "LineString"}
+GEOMETRIES = {"region": ("Polygon", "MultiPolygon"), "trajectory": ("LineString",)}
 
 
 def empty_document() -> dict[str, Any]:
@@ -54,6 +54,12 @@ class Annotations:
         with self.database.connect() as db:
             db.execute("BEGIN")
             return _revision(db, _head(db, key(sample)))
+
+    def number(self, sample: str | Sample) -> int:
+        """Number of the newest revision, without its document: what a page that waits for others asks each second."""
+        self.workspace.sample(sample)
+        rows = self.database.rows("SELECT MAX(number) AS number FROM annotations WHERE sample = ?", (key(sample),))
+        return rows[0]["number"] or 0
 
     def history(self, sample: str | Sample) -> list[dict[str, Any]]:
         """``{number, user, created, kind}`` of every revision, newest first; kind is commit, undo or redo."""
@@ -89,22 +95,20 @@ class Annotations:
         text = _checked(document)
         with self.database.write() as db:
             head = _head(db, key(sample))
+            _check_base(db, head, base)
             number = head["number"] if head else 0
-            if base != number:
-                raise ConflictError(
-                    f"annotations made from revision {number}",
-                    found=f"revision {base}",
-                    mend="Somebody saved since; look at the newest revision and draw again.",
-                    current=_revision(db, head),
-                )
             row = (number + 1, number + 1, head["content"] if head else 0, None, text)
             return _revision(db, _append(db, key(sample), row, user))
 
-    def undo(self, sample: str | Sample, user: str) -> Revision:
-        """Go back to the document before the last commit; nothing happens where there is none."""
+    def undo(self, sample: str | Sample, user: str, *, base: int | None = None) -> Revision:
+        """Go back to the document before the last commit; nothing happens where there is none.
+
+        Raises ConflictError where *base*, the revision that the person looks at, is not the newest.
+        """
         self._check_writable(sample)
         with self.database.write() as db:
             head = _head(db, key(sample))
+            _check_base(db, head, base)
             if head is None or head["content"] == 0:
                 return _revision(db, head)
             back = _row(db, key(sample), head["parent"])
@@ -112,11 +116,15 @@ class Annotations:
             row = (head["number"] + 1, head["parent"], parent, head["number"], None)
             return _revision(db, _append(db, key(sample), row, user))
 
-    def redo(self, sample: str | Sample, user: str) -> Revision:
-        """Take the last undo back; nothing happens where there is none."""
+    def redo(self, sample: str | Sample, user: str, *, base: int | None = None) -> Revision:
+        """Take the last undo back; nothing happens where there is none.
+
+        Raises ConflictError where *base*, the revision that the person looks at, is not the newest.
+        """
         self._check_writable(sample)
         with self.database.write() as db:
             head = _head(db, key(sample))
+            _check_base(db, head, base)
             if head is None or head["redo"] is None:
                 return _revision(db, head)
             undone = _row(db, key(sample), head["redo"])
@@ -129,6 +137,17 @@ class Annotations:
 
 def _head(db: sqlite3.Connection, sample: str) -> sqlite3.Row | None:
     return db.execute("SELECT * FROM annotations WHERE sample = ? ORDER BY number DESC LIMIT 1", (sample,)).fetchone()
+
+
+def _check_base(db: sqlite3.Connection, head: sqlite3.Row | None, base: int | None) -> None:
+    number = head["number"] if head else 0
+    if base is not None and base != number:
+        raise ConflictError(
+            f"annotations made from revision {number}",
+            found=f"revision {base}",
+            mend="Somebody saved since; look at the newest revision and draw again.",
+            current=_revision(db, head),
+        )
 
 
 def _row(db: sqlite3.Connection, sample: str, number: int) -> sqlite3.Row | None:
@@ -178,16 +197,28 @@ def _check_feature(feature: Any) -> str:
         raise DataError("features of kind region or trajectory", found=repr(kind))
     if not isinstance(name, str) or not name.strip():
         raise DataError(f"a name for every {kind}", found=repr(name))
-    if not isinstance(geometry, dict) or geometry.get("type") != GEOMETRIES[kind]:
-        raise DataError(f"a {GEOMETRIES[kind]} for the {kind} '{name}'", found=repr(geometry)[:80])
+    if not isinstance(geometry, dict) or geometry.get("type") not in GEOMETRIES[kind]:
+        raise DataError(f"a {' or '.join(GEOMETRIES[kind])} for the {kind} '{name}'", found=repr(geometry)[:80])
     if kind == "trajectory" and not _is_positive(properties.get("width_um")):
         raise DataError(f"a corridor width above zero for '{name}'", found=repr(properties.get("width_um"))[:80])
-    rings = geometry.get("coordinates")
-    rings = rings if kind == "region" else [rings]
+    for word in ("group", "class", "color"):
+        if word in properties and not isinstance(properties[word], str):
+            raise DataError(f"a text as {word} of '{name}'", found=repr(properties[word])[:80])
     least = 4 if kind == "region" else 2
-    if not isinstance(rings, list) or not rings or not all(_is_line(ring, least) for ring in rings):
+    lines = _lines(geometry)
+    if not lines or not all(_is_line(line, least) for line in lines):
         raise DataError(f"at least {least} points [x, y] in '{name}'", found="fewer, or no numbers")
     return feature["id"]
+
+
+def _lines(geometry: dict[str, Any]) -> list[Any] | None:
+    """All rings, or the line, of a geometry; None where the lists are not nested as its type says."""
+    lines = [geometry.get("coordinates")]
+    for _ in range({"LineString": 0, "Polygon": 1, "MultiPolygon": 2}[geometry["type"]]):
+        if not all(isinstance(part, list) and part for part in lines):
+            return None
+        lines = [inner for part in lines for inner in part]
+    return lines
 
 
 def _is_line(points: Any, least: int) -> bool:

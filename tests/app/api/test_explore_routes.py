@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -115,11 +116,73 @@ def test_revisions_conflicts_undo_and_etag(client, made) -> None:
     assert client.get(url, headers={"If-None-Match": first.headers["ETag"]}).get_json()["document"] == document(
         region()
     )
-    undone = client.post(f"{url}/undo", headers=CHANGE).get_json()
+    undone = client.post(f"{url}/undo", json={"base": 1}, headers=CHANGE).get_json()
     assert undone["document"]["features"] == []
     assert (undone["can_undo"], undone["can_redo"]) == (False, True)
-    redone = client.post(f"{url}/redo", headers=CHANGE).get_json()
+    redone = client.post(f"{url}/redo", json={"base": 2}, headers=CHANGE).get_json()
     assert redone["document"] == document(region())
+    blind = client.post(f"{url}/undo", json={"base": 2}, headers=CHANGE)  # somebody saved since: not theirs to undo
+    assert blind.status_code == 409
+    assert client.get(url).get_json()["document"] == document(region())
+
+
+def test_geojson_there_and_back_with_a_report(client, made) -> None:
+    url = made.annotations
+    client.post(url, json={"base": 0, "document": document(region(), path())}, headers=CHANGE)
+    written = client.get(f"{url}/geojson")
+    assert "attachment" in written.headers["Content-Disposition"]
+    assert [f["properties"]["objectType"] for f in written.get_json()["features"]] == ["annotation", "annotation"]
+    file = written.get_json()
+    file["features"].append({"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}})
+    read = client.post(f"{url}/geojson", json={"text": json.dumps(file), "width_um": 300}, headers=CHANGE).get_json()
+    assert read["features"] == document(region(), path())["features"]
+    assert [s["which"] for s in read["skipped"]] == ["feature 3"]
+    refused = client.post(f"{url}/geojson", json={"text": "<xml/>", "width_um": 300}, headers=CHANGE)
+    assert refused.status_code == 422
+    assert "GeoJSON" in refused.get_json()["error"]["expected"]
+
+
+def test_combinations_and_strokes_are_shapelys(client, made) -> None:
+    first, second = shapely.box(0, 0, 10, 10), shapely.box(5, 5, 20, 20)
+    shapes = [shapely.geometry.mapping(g) for g in (first, second)]
+    for name in ("union", "difference", "intersection"):
+        body = {"operation": name, "geometries": shapes}
+        found = client.post(f"{made.annotations}/combine", json=body, headers=CHANGE).get_json()["geometry"]
+        assert shapely.geometry.shape(found).equals(getattr(first, name)(second))
+    body = {
+        "operation": "intersection",
+        "geometries": [shapes[0], shapely.geometry.mapping(shapely.box(50, 50, 60, 60))],
+    }
+    assert client.post(f"{made.annotations}/combine", json=body, headers=CHANGE).get_json() == {"geometry": None}
+    body = {"line": [[0, 0], [100, 0], [100, 50]], "radius": 10}
+    found = client.post(f"{made.annotations}/stroke", json=body, headers=CHANGE).get_json()["geometry"]
+    exact = shapely.LineString(body["line"]).buffer(10)
+    assert shapely.geometry.shape(found).hausdorff_distance(exact) < 0.5
+
+
+def test_shapes_without_an_alignment_cannot_be_carried(client, made) -> None:
+    body = {"geometries": [{"type": "Polygon", "coordinates": [RING]}], "to": "sm"}
+    answer = client.post(f"{made.annotations}/carry", json=body, headers=CHANGE)
+    assert answer.status_code == 422
+    assert "Align" in answer.get_json()["error"]["mend"]
+
+
+def test_a_column_becomes_regions_that_hold_its_spots(client, base, made) -> None:
+    found = client.post(f"{base}/regions", json={"column": "region"}, headers=CHANGE).get_json()["regions"]
+    truth = made.joint.obs["region"]
+    assert [r["name"] for r in found] == list(truth.cat.categories)
+    for one in found:
+        inside = shapely.contains_xy(shapely.geometry.shape(one["geometry"]), made.xy)
+        np.testing.assert_array_equal(inside, truth == one["name"])
+    assert client.post(f"{base}/regions", json={"column": "total"}, headers=CHANGE).status_code == 422
+
+
+def test_saving_names_the_slots(client, made) -> None:
+    client.post(made.annotations, json={"base": 0, "document": document(region(), path())}, headers=CHANGE)
+    answer = client.post(f"{made.annotations}/save", json={}, headers=CHANGE).get_json()
+    assert "obs['roi_regions']" in answer["slots"]
+    assert "uns['spatialmeta']['trajectories']" in answer["slots"]
+    assert client.get(f"/api/jobs/{answer['job']}").get_json()["kind"] == "export"
 
 
 def test_a_sample_is_reached_through_its_project_only(client, made) -> None:

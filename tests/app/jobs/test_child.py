@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from core import io as core_io
+from core.analysis.annotations import write_annotations
 from core.analysis.placements import placement_test
 from core.context import Context
 from core.datasets import SimulateConfig, simulate
 from core.errors import Cancelled
+from core.reassignment import reassign
 from spatialmeta_app.jobs import compare, work
 from spatialmeta_app.jobs.child import ChildContext
 from spatialmeta_app.jobs.runner import Runner
@@ -88,6 +90,52 @@ def test_an_import_keeps_data_view_image_and_checks(workspace, sample, do, saved
     assert workspace.path(result, "image/overview.jpg").stat().st_size > 0
     assert workspace.path(result, "view/meta.json").exists()
     assert [line["message"] for line in lines if line["type"] == "progress"][-1] == "writing the result"
+
+
+@pytest.fixture
+def bring_in(workspace, settings, submit):
+    """Import a file; gives the AnnData that is kept, and what the checks say of its shapes."""
+
+    def bring_in(kind: str, file: str):
+        job = submit(kind)
+        spec = {"job": job.id, "kind": kind, "project": job.project, "sample": job.sample, "user": "ada", "config": {}}
+        spec |= {"inputs": {"file": file}, "attempt": 1, "settings": {"data": str(settings.data)}}
+        result = workspace.result(work.perform(spec, Context(), lambda: None))
+        says = [c["found"] for c in result.summary["checks"] if c["title"] == "Regions and trajectories"]
+        return anndata.read_h5ad(workspace.path(result, "data.h5ad")), says
+
+    return bring_in
+
+
+def test_a_saved_file_restores_its_shapes_in_a_new_project(annotations, sample, bring_in, saved, pair):
+    joint = reassign(pair.st, _aligned(pair))
+    ring = [[0, 0], [2000.125, 0.1], [2000, 3000], [0, 0]]
+    region = {
+        "kind": "region",
+        "group": "Areas",
+        "name": "left",
+        "class": "striatum",
+        "color": "#ff0000",
+        "locked": True,
+    }
+    path = {"kind": "trajectory", "name": "mid", "color": "#ffffff", "width_um": 300}
+    drawn = [
+        (region, {"type": "MultiPolygon", "coordinates": [[ring], [[[9, 9], [10, 9], [10, 10.5], [9, 9]]]]}),
+        (path, {"type": "LineString", "coordinates": [[0.1, 0.2], [1 / 3, 7]]}),
+    ]
+    features = [{"type": "Feature", "id": p["name"], "properties": p, "geometry": g} for p, g in drawn]
+    document = {"type": "FeatureCollection", "features": features}
+    file = saved(write_annotations(joint, document), "saved.h5ad")
+    st, says = bring_in("st", file)
+    assert says == ["2 restored from the file."]
+    assert annotations.head(sample).document == document
+    assert list(st.var_names) == list(pair.st.var_names)  # of the joint object the genes alone
+    np.testing.assert_array_equal(st.X.toarray(), joint[:, joint.var["type"] == "ST"].X.toarray())
+    annotations.commit(sample, document | {"features": []}, base=1, user="ada")
+    _, says = bring_in("st", file)
+    assert "which stay" in says[0]
+    assert annotations.head(sample).document["features"] == []
+    assert list(bring_in("sm", file)[0].var_names) == list(pair.sm.var_names)
 
 
 def test_a_blocking_check_is_kept_with_the_result(workspace, sample, do, saved, pair):

@@ -48,6 +48,8 @@ def test_selection_steps_combine(view, made, in_triangle) -> None:
     without = [category | {"op": "set"}, polygon("subtract")]
     np.testing.assert_array_equal(selections.chosen_spots(view, without), striatum & ~in_triangle)
     np.testing.assert_array_equal(selections.chosen_spots(view, [polygon(), {"op": "invert"}]), ~in_triangle)
+    both = [polygon(), category | {"op": "intersect"}]
+    np.testing.assert_array_equal(selections.chosen_spots(view, both), striatum & in_triangle)
     box = shapely.box(2, 2, 6, 6)
     in_umap = shapely.contains_xy(box, made.joint.obsm[keys.X_UMAP].astype(float))
     step = polygon(space=keys.X_UMAP, geometry=shapely.geometry.mapping(box))

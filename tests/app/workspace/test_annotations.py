@@ -54,6 +54,28 @@ def test_commit_undo_redo(annotations, sample):
     assert [entry["kind"] for entry in annotations.history(sample)] == ["redo", "undo", "commit", "commit"]
 
 
+def test_undo_of_what_one_does_not_see_is_refused(annotations, sample):
+    annotations.commit(sample, document("a"), base=0, user="ada")
+    annotations.commit(sample, document("a", "b"), base=1, user="bob")
+    for step in (annotations.undo, annotations.redo):
+        with pytest.raises(Conflict) as caught:
+            step(sample, "ada", base=1)
+        assert caught.value.current.number == 2
+    assert names(annotations.undo(sample, "ada", base=2)) == ["a"]
+    assert annotations.number(sample) == 3
+
+
+def test_regions_of_several_parts_with_holes(annotations, sample):
+    several = document("a")
+    hole = [[2, 2], [4, 2], [4, 4], [2, 2]]
+    several["features"][0]["geometry"] = {"type": "MultiPolygon", "coordinates": [[SQUARE, hole], [SQUARE]]}
+    assert annotations.commit(sample, several, base=0, user="ada").document == several
+    for wrong in ([], [[]], [SQUARE], [[SQUARE, []]], [[[[0, 0], [1, 1]]]], "x"):
+        several["features"][0]["geometry"]["coordinates"] = wrong
+        with pytest.raises(DataError):
+            annotations.commit(sample, several, base=1, user="ada")
+
+
 def test_a_commit_after_an_undo_ends_redo_and_keeps_what_was_before(annotations, sample):
     annotations.commit(sample, document("a"), base=0, user="ada")
     annotations.commit(sample, document("b"), base=1, user="ada")
