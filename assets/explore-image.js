@@ -47,9 +47,10 @@
       const near = img === this.base || (right > -view.width && left < 2 * view.width && bottom > -view.height && top < 2 * view.height);
       img.hidden = !near;
       if (!near) return;
-      img.style.transform = `translate(${left}px, ${top}px)`;
-      img.style.width = `${right - left}px`;
-      img.style.height = `${bottom - top}px`;
+      const [l, t, r, b] = [left, top, right, bottom].map(Math.round);
+      img.style.transform = `translate(${l}px, ${t}px)`;
+      img.style.width = `${r - l}px`;
+      img.style.height = `${b - t}px`;
     }
 
     /** The coarsest level whose pixels are no larger than the screen's; null where the overview is sharp enough. */

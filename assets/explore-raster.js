@@ -34,6 +34,7 @@
       const size = [Math.round(view.width * ratio), Math.round(view.height * ratio)];
       const diameter = view.diameter.pixels ? view.diameter.pixels / view.scale : Math.max(view.diameter.data * view.diameter.factor, 0);
       const query = new URLSearchParams({ ...what, box: box.join(","), size: size.join(","), diameter, up: view.sign < 0 ? 1 : 0, round: view.points.round ? 1 : 0 });
+      view.stage.classList.add("ex-busy");
       try {
         const answer = await ns.picture(`${this.base}/raster`, query, signal);
         const bitmap = await createImageBitmap(await answer.blob());
@@ -43,6 +44,8 @@
         this.painted = (this.painted || 0) + 1;
       } catch (error) {
         if (error.name !== "AbortError") this.onError(error);
+      } finally {
+        if (this.asking?.signal === signal) view.stage.classList.remove("ex-busy");
       }
     }
 

@@ -176,7 +176,7 @@ def add(
     summary: dict[str, Any],
     image: Path | None = None,
 ) -> Result:
-    """Write *adata* as a result: the data, its view for the browser, and for ST the histology, from its file *image*."""
+    """Write *adata* as a result: the data, its view for the browser, and for ST the histology (its file: *image*)."""
     from core import io
     from core.provenance import versions
     from spatialmeta_app.workspace import overview, views
