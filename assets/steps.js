@@ -43,7 +43,8 @@
       return same(job, before) ? no : job;
     },
 
-    // the job of a step -> panel hidden, bar width, message, Cancel disabled, error, error hidden, Run disabled
+    // the job of a step -> panel hidden, bar width, message, Cancel disabled, error, error hidden, Run disabled,
+    // Resume hidden, Cancel hidden
     show: (job) => {
       const active = Boolean(job) && ACTIVE.includes(job.state);
       if (active && job.state === "queued" && job.id !== submitted) {
@@ -55,7 +56,7 @@
       const width = { width: active ? `${Math.max(2, 100 * (job.fraction || 0))}%` : "0" };
       return [
         !active && !cancelled, width, active ? words(job) : cancelled, !active || job.state === "cancelling",
-        error, !error, active,
+        error, !error, active, !job?.resumable, !active,
       ];
     },
 
@@ -73,6 +74,16 @@
       if (!clicks || !job) return no;
       SM.api(`/api/jobs/${job.id}/cancel`, { method: "POST" }).catch((error) => SM.toast(SM.describe(error)));
       return job.state === "running" ? { ...job, state: "cancelling" } : no;
+    },
+
+    // it goes on where it was stopped; the jobs are asked for at once, not at the next round
+    resume: (clicks, job) => {
+      const no = window.dash_clientside.no_update;
+      if (!clicks || !job) return no;
+      SM.api(`/api/jobs/${job.id}/resume`, { method: "POST" })
+        .then(() => document.dispatchEvent(new CustomEvent("sm:job-submitted")))
+        .catch((error) => SM.toast(SM.describe(error)));
+      return { ...job, state: "queued", active: true, resumable: false };
     },
   };
 

@@ -60,6 +60,9 @@ TRAJECTORIES = "trajectories"
 UM_PER_PX = "um_per_px"
 UM_PER_PX_SOURCE = "um_per_px_source"
 
+# files
+MODEL_FILE = "model.pt"  # the trained model, beside the result of its training
+
 
 def roi(group: str) -> str:
     """obs column of a region group."""

@@ -65,7 +65,7 @@ class Jobs:
     TABLE = "jobs-table"
     CHOSEN = "jobs-chosen"  # dcc.Store: id of the job whose details are shown
     DETAILS = "jobs-details"
-    ACTION = "jobs-action"  # pattern {"jobs-action": "show" | "cancel" | "again", "job": id}
+    ACTION = "jobs-action"  # pattern {"jobs-action": "show" | "cancel" | "resume" | "again", "job": id}
 
 
 class Steps:
@@ -80,6 +80,7 @@ class Steps:
     BAR = "bar"
     MESSAGE = "message"
     CANCEL = "cancel"
+    RESUME = "resume"
     ERROR = "error"
     COMMAND = "command"
     VERSION = "version"  # dcc.Store {result, stale}: changes when there is another result to show
@@ -87,6 +88,7 @@ class Steps:
     NOTICE = "notice"
     RUNS = "runs"
     CHOOSE = "choose"  # {"part": "choose", "form": step, "result": id}
+    COMPARE = "compare"  # {"part": "compare", "form": step, "result": id}
     CURVES = "curves"
     GIVEN = "given"  # dcc.Store {option: value}: settings that have their own controls on the page
     THEN = "then"  # dcc.Store {step, ids, values}: the form of the step that follows by itself
@@ -147,6 +149,13 @@ class Integrate:
 
     PRESET = "integrate-preset"
     SUMMARY = "integrate-summary"
+    COMPARED = "integrate-compared"  # dcc.Store: result id of the run that the one in use is compared with
+    TRAINING = "integrate-training"  # the curves of one run
+    COMPARISON = "integrate-comparison"  # or two runs, in their place
+    COMPARED_CURVES = "integrate-compared-curves"
+    COMPARED_TABLE = "integrate-compared-table"
+    COMPARED_TITLE = "integrate-compared-title"
+    COMPARE_END = "integrate-compare-end"
     CLUSTERS = "integrate-clusters"
     UMAP = "integrate-umap"
 

@@ -23,7 +23,6 @@ from core.vae.module import Module
 from core.vae.neighbours import smoother
 from core.vae.train import TrainingHistory, fit
 
-MODEL_FILE = "model.pt"
 FORMAT = 1
 CHUNK = 2048  # spots encoded or decoded at once
 
@@ -166,7 +165,7 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
 def _keep(model: Model, context: Context) -> None:
     if context.checkpoints is not None:
         Path(context.checkpoints).mkdir(parents=True, exist_ok=True)
-        model.save(Path(context.checkpoints) / MODEL_FILE)
+        model.save(Path(context.checkpoints) / keys.MODEL_FILE)
 
 
 def _settle(joint: ad.AnnData, config: IntegrateConfig) -> IntegrateConfig:

@@ -1,9 +1,10 @@
-"""Files that export jobs wrote."""
+"""Files that export jobs wrote, and trained models."""
 
 from __future__ import annotations
 
 import flask
 
+from core import keys
 from spatialmeta_app.services.backend import backend
 from spatialmeta_app.workspace import NotFound
 
@@ -17,4 +18,12 @@ def download(job_id: str) -> flask.Response:
     path = backend().jobs.download(job)
     if path is None:
         raise NotFound("a finished export", found=f"{job.kind}, {job.state}", mend="Export again.")
+    return flask.send_file(path, as_attachment=True, download_name=path.name, conditional=True, max_age=0)
+
+
+@bp.get("/model/<result_id>")
+def model(result_id: str) -> flask.Response:
+    """The trained model of a run of Integrate, for `python -m core encode`."""
+    workspace = backend().workspace
+    path = workspace.path(workspace.result(result_id), keys.MODEL_FILE)
     return flask.send_file(path, as_attachment=True, download_name=path.name, conditional=True, max_age=0)

@@ -55,6 +55,12 @@ def cancel(job_id: str) -> dict[str, Any]:
     return shown(store.cancel(job_id))
 
 
+@bp.post("/<job_id>/resume")
+def resume(job_id: str) -> dict[str, Any]:
+    """Let a cancelled job go on where it stopped."""
+    return shown(backend().jobs.resume(job_id))
+
+
 @bp.get("/<job_id>/log")
 def log(job_id: str) -> flask.Response:
     """What the child wrote, as text; ``?tail=`` characters of the end."""
@@ -111,6 +117,7 @@ def shown(job: Job) -> dict[str, Any]:
     """A job as the browser sees it: without the id of the person, which is their cookie."""
     values = job.to_dict()
     values["mine"] = values.pop("user") == current_user()
+    values["resumable"] = backend().jobs.resumable(job)
     return values
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dash import html
+from dash import dcc, html
 
 from core.pipeline import STEPS
 from spatialmeta_app.components import steps
 from spatialmeta_app.components.panel import button_link, facts, format_number, head, panel
 from spatialmeta_app.ids import Integrate, Steps
+from spatialmeta_app.services.comparison import Comparison
 
 STEP, FOLLOWING = "integrate", "cluster"
+ENCODE = "The trained model; python -m core encode places new spots in its embedding"
 
 
 def layout(values: dict[str, Any] | None, cluster_values: dict[str, Any] | None, address: str) -> html.Div:
@@ -26,6 +28,7 @@ def layout(values: dict[str, Any] | None, cluster_values: dict[str, Any] | None,
     curves = steps.graph(id=Steps.of(Steps.CURVES, STEP), label="Loss curves of the training, one panel a term")
     centre = html.Div(
         [html.Div(head("Training", note), className="sm-toolbar"), html.Div(curves, className="sm-canvas sm-plain")],
+        id=Integrate.TRAINING,
         className="sm-panel sm-fill sm-flush",
     )
     right = [
@@ -44,8 +47,52 @@ def layout(values: dict[str, Any] | None, cluster_values: dict[str, Any] | None,
         steps.runs_panel(STEP, "Runs of the model"),
         steps.runs_panel(FOLLOWING, "Runs of the clusters"),
     ]
-    page = steps.page(STEP, left=left, centre=[html.Div(id=Steps.of(Steps.NOTICE, FOLLOWING)), centre], right=right)
-    return html.Div([*steps.stores(FOLLOWING), page])
+    page = steps.page(
+        STEP, left=left, centre=[html.Div(id=Steps.of(Steps.NOTICE, FOLLOWING)), centre, _two_runs()], right=right
+    )
+    return html.Div([*steps.stores(FOLLOWING), dcc.Store(id=Integrate.COMPARED), page])
+
+
+def _two_runs() -> html.Div:
+    """The place of the comparison, over the curves of one run."""
+    end = html.Button("Close", id=Integrate.COMPARE_END, className="btn btn-sm btn-secondary", n_clicks=0)
+    bar = html.Div([html.H2(id=Integrate.COMPARED_TITLE, className="sm-head flex-grow-1"), end], className="sm-toolbar")
+    curves = steps.graph(id=Integrate.COMPARED_CURVES, label="Loss curves of both runs, the other one dashed")
+    table = html.Div(id=Integrate.COMPARED_TABLE, className="sm-scroll sm-compared", tabIndex="0")
+    return html.Div(
+        [bar, html.Div(curves, className="sm-canvas sm-plain"), table],
+        id=Integrate.COMPARISON,
+        className="sm-panel sm-fill sm-flush",
+        hidden=True,
+    )
+
+
+def comparison(found: Comparison) -> html.Table:
+    """Settings that differ, and what came out, of two runs."""
+    head_row = html.Tr([html.Th(""), html.Th(f"Run {found.used.number}, in use"), html.Th(f"Run {found.other.number}")])
+    settings = found.settings or [("no setting differs", "", "")]
+    body = [
+        *_rows("Settings", settings),
+        *_rows("Outcome", found.outcome),
+    ]
+    return html.Table([html.Thead(head_row), html.Tbody(body)], className="sm-table")
+
+
+def _rows(title: str, rows: list[tuple[str, Any, Any]]) -> list[html.Tr]:
+    first = html.Tr(html.Th(title, colSpan=3, scope="colgroup", className="sm-head"))
+    cells = [
+        html.Tr(
+            [html.Th(name.replace("_", " "), scope="row"), *(html.Td(_number(v), className="sm-num") for v in values)]
+        )
+        for name, *values in rows
+    ]
+    return [first, *cells]
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _clusters(values: dict[str, Any] | None) -> html.Details:
@@ -62,8 +109,8 @@ def preset(name: str, values: Mapping[str, float]) -> list[Any]:
     return ["Preset ", html.B(name), f" fills what is left empty: {listed}."]
 
 
-def summary(training: Mapping[str, Any] | None, duration_s: float | None) -> html.Div:
-    """How the training ended."""
+def summary(training: Mapping[str, Any] | None, duration_s: float | None, model: str | None = None) -> html.Div:
+    """How the training ended; *model* is the address of the trained model's file."""
     if not training:
         return steps.summary([])
     losses = (training.get("terms") or {}).get("loss") or []
@@ -78,6 +125,7 @@ def summary(training: Mapping[str, Any] | None, duration_s: float | None) -> htm
             ("Preset", str(config.get("preset", "–"))),
             ("Device", str(training.get("device", "–"))),
             ("Time", format_number(duration_s, "s")),
+            ("Model", html.A("model.pt", href=model, download="model.pt", title=ENCODE) if model else "–"),
         ]
     )
 

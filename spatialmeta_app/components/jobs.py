@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import dash_bootstrap_components as dbc
@@ -29,16 +29,22 @@ TITLES = {
 HEADS = ("Job", "Sample", "State", "Progress", "Started", "Took", "By", "")
 
 
-def table(jobs: Sequence[Job], samples: Mapping[str, str], user: str, chosen: str | None) -> Component:
-    """All jobs, newest first."""
+def table(
+    jobs: Sequence[Job],
+    samples: Mapping[str, str],
+    user: str,
+    chosen: str | None,
+    resumable: Set[str] = frozenset(),
+) -> Component:
+    """All jobs, newest first; the ids in *resumable* are of cancelled ones that can go on."""
     if not jobs:
         return empty("list-task", "No job yet", "Imports and runs of every step are listed here, with their logs.")
     head = html.Thead(html.Tr([html.Th(text or html.Span("Actions", className="visually-hidden")) for text in HEADS]))
-    rows = [_row(job, samples, user, job.id == chosen) for job in jobs]
+    rows = [_row(job, samples, user, job.id == chosen, resumable) for job in jobs]
     return html.Table([head, html.Tbody(rows)], className="sm-table")
 
 
-def _row(job: Job, samples: Mapping[str, str], user: str, chosen: bool) -> html.Tr:
+def _row(job: Job, samples: Mapping[str, str], user: str, chosen: bool, resumable: Set[str]) -> html.Tr:
     state = html.Span([html.Span(className="sm-dot", **{"data-state": job.state}), job.state], className="sm-row")
     name = html.Button(
         TITLES.get(job.kind, job.kind),
@@ -55,7 +61,7 @@ def _row(job: Job, samples: Mapping[str, str], user: str, chosen: bool) -> html.
         html.Td(clock(job.started or job.created), className="sm-num text-start"),
         html.Td(took(job), className="sm-num text-start"),
         html.Td("me" if job.user == user else "another person"),
-        html.Td(_actions(job), className="text-end"),
+        html.Td(_actions(job, resumable), className="text-end"),
     ]
     return html.Tr(cells, className="sm-chosen" if chosen else "", **{"aria-selected": str(chosen).lower()})
 
@@ -71,7 +77,7 @@ def _bar(job: Job) -> Component:
     )
 
 
-def _actions(job: Job) -> Component:
+def _actions(job: Job, resumable: Set[str]) -> Component:
     if job.active:
         return dbc.Button(
             "Cancel",
@@ -81,7 +87,13 @@ def _actions(job: Job) -> Component:
             n_clicks=0,
             disabled=job.state == "cancelling",
         )
-    return dbc.Button("Run again", id={Jobs.ACTION: "again", "job": job.id}, color="secondary", size="sm", n_clicks=0)
+    again = dbc.Button("Run again", id={Jobs.ACTION: "again", "job": job.id}, color="secondary", size="sm", n_clicks=0)
+    if job.id not in resumable:
+        return again
+    return html.Div(
+        [dbc.Button("Resume", id={Jobs.ACTION: "resume", "job": job.id}, size="sm", n_clicks=0), again],
+        className="sm-row justify-content-end",
+    )
 
 
 def details(job: Job | None, log: str) -> list[Component]:

@@ -21,6 +21,7 @@ VERBS = {
     "integrate": "Train",
     "cluster": "Cluster",
 }
+COMPARED = ("integrate",)  # steps whose page can show two runs side by side
 ICONS = {"align": "bounding-box", "reassign": "grid-3x3-gap", "features": "bar-chart", "integrate": "diagram-3"}
 
 
@@ -102,8 +103,13 @@ def _progress(step: str) -> html.Div:
         "Cancel", id=Steps.of(Steps.CANCEL, step), className="btn btn-sm btn-outline-danger", n_clicks=0,
         **{"aria-label": f"Cancel {TITLES.get(step, step)}"},
     )  # fmt: skip
+    resume = html.Button(
+        "Resume", id=Steps.of(Steps.RESUME, step), className="btn btn-sm btn-outline-primary", n_clicks=0, hidden=True,
+        title="Goes on where it was stopped, with the same settings and inputs",
+        **{"aria-label": f"Resume {TITLES.get(step, step)}"},
+    )  # fmt: skip
     line = html.Div(
-        [html.Span(id=Steps.of(Steps.MESSAGE, step), className="sm-job-message", role="status"), cancel],
+        [html.Span(id=Steps.of(Steps.MESSAGE, step), className="sm-job-message", role="status"), resume, cancel],
         className="sm-row sm-between",
     )
     bar = html.Div(html.Div(id=Steps.of(Steps.BAR, step)), className="sm-bar")
@@ -155,10 +161,14 @@ def _run(step: str, run: Run, summary: str, now: float) -> html.Li:
     changed = ", ".join(
         f"{name.replace('_', ' ')} {_value(value)}" for name, value in run.changed.items() if name != "seed"
     )
-    mark = html.Span("in use", className="sm-tag sm-tag-on") if run.chosen else _choose(step, run)
+    mark = (
+        [html.Span("in use", className="sm-tag sm-tag-on")]
+        if run.chosen
+        else [*_compare(step, run), _choose(step, run)]
+    )
     stale = html.Span("out of date", className="sm-tag sm-tag-warn", title=" ".join(run.stale)) if run.stale else None
     first = html.Div(
-        [html.Span(f"Run {run.number}", className="sm-run-name"), stale, html.Span(className="flex-grow-1"), mark],
+        [html.Span(f"Run {run.number}", className="sm-run-name"), stale, html.Span(className="flex-grow-1"), *mark],
         className="sm-row",
     )
     made = f"{when(run.result.created, now)} · {run.result.duration_s:.1f} s"
@@ -175,6 +185,19 @@ def _choose(step: str, run: Run) -> html.Button:
         n_clicks=0,
         **{"aria-label": f"Use run {run.number} of {TITLES.get(step, step)}"},
     )
+
+
+def _compare(step: str, run: Run) -> list[html.Button]:
+    if step not in COMPARED:
+        return []
+    button = html.Button(
+        "Compare",
+        id=Steps.of(Steps.COMPARE, step) | {"result": run.result.id},
+        className="btn btn-sm btn-link",
+        n_clicks=0,
+        **{"aria-label": f"Compare run {run.number} of {TITLES.get(step, step)} with the run in use"},
+    )
+    return [button]
 
 
 def _value(value: Any) -> str:

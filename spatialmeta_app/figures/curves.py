@@ -21,10 +21,11 @@ def small_multiples(
     overlays: Mapping[str, str] | None = None,
     columns: int = 2,
     height: int | None = None,
+    dashed: str | None = None,
 ) -> go.Figure:
     """One panel for each term of *history* (term -> x values, y values), trace ``i`` being term ``i``: the browser
     appends to the traces by their number while the job runs. *overlays* puts a term into the panel of another, as
-    ``{"validation": "loss"}``.
+    ``{"validation": "loss"}``; terms that end in *dashed* are drawn so, in the colour of the term before it.
     """
     into = {term: panel for term, panel in (overlays or {}).items() if panel in history}
     panels = [term for term in history if term not in into]
@@ -42,8 +43,12 @@ def small_multiples(
     )
     for term, (x, y) in history.items():
         place = panels.index(into.get(term, term))
-        color = looks.WARN if term in into else looks.ACCENT
-        figure.add_trace(_line(term, x, y, color), row=place // columns + 1, col=place % columns + 1)
+        other = dashed is not None and term.endswith(dashed)
+        own = term.removesuffix(dashed) if other else term
+        color = looks.WARN if own in into and into[own] != own else looks.ACCENT
+        figure.add_trace(
+            _line(term, x, y, color, dash="dash" if other else None), row=place // columns + 1, col=place % columns + 1
+        )
     figure.update_layout(looks.layout(height, margin={"l": 8, "r": 8, "t": 24, "b": 8}))
     figure.update_xaxes(looks.axis())
     figure.update_yaxes(looks.axis(nticks=4))
@@ -52,12 +57,12 @@ def small_multiples(
     return figure
 
 
-def _line(term: str, x: Sequence[float], y: Sequence[float], color: str) -> go.Scatter:
+def _line(term: str, x: Sequence[float], y: Sequence[float], color: str, dash: str | None = None) -> go.Scatter:
     return go.Scatter(
         x=list(x),
         y=list(y),
         name=term,
         mode="lines",
-        line={"color": color, "width": 1.6},
+        line={"color": color, "width": 1.6, "dash": dash},
         hovertemplate=f"{term} %{{y:.4g}}<extra></extra>",
     )

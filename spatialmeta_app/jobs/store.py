@@ -133,6 +133,35 @@ class JobStore:
                 _update(db, key(job), state=state, message="stopping")
         return self.get(job)
 
+    def resumable(self, job: Job) -> bool:
+        """Whether a cancelled job left a state from which it can go on."""
+        return job.state == CANCELLED and any((self.folder(job) / "checkpoints").glob("*.pt"))
+
+    def resume(self, job: str | Job) -> Job:
+        """Let a cancelled job go on from its checkpoint, with the inputs it began with; what waited for it waits again.
+
+        Raises
+        ------
+        WorkspaceError
+            It was not cancelled, or left no checkpoint.
+        """
+        found = self.get(job)
+        if not self.resumable(found):
+            why = "no checkpoint" if found.state == CANCELLED else f"one that is {found.state}"
+            raise WorkspaceError("a cancelled job with a checkpoint", found=why, mend="Run the step again.")
+        self._check_room()
+        fresh = {"state": QUEUED, "error": None, "finished": None, "runner": None, "lease": None}
+        with self.database.write() as db:
+            if _state(db, found.id) == CANCELLED:  # two tabs may press at once
+                _update(db, found.id, **fresh, message="waiting to go on", attempt=max(0, found.attempt - 1))
+                waited_for = [found.id]
+                while waited_for:
+                    followers = "SELECT id FROM jobs WHERE after = ? AND state = ? AND started IS NULL"
+                    for row in db.execute(followers, (waited_for.pop(), FAILED)).fetchall():
+                        _update(db, row["id"], **fresh, message="")
+                        waited_for.append(row["id"])
+        return self.get(found)
+
     def events(self, job: str | Job, since: int = 0) -> list[dict[str, Any]]:
         """What a job reported with numbers, all attempts, oldest first: ``{id, attempt, time, fraction, message,
         numbers}``."""

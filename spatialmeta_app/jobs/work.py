@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import keys
 from core.context import Context
 from core.errors import DataError
 from spatialmeta_app.config import Settings
 from spatialmeta_app.workspace import IMPORTS, Result, Workspace, WorkspaceError
+from spatialmeta_app.workspace.directories import write_file
 from spatialmeta_app.workspace.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -149,7 +153,7 @@ def run(task: Task, step: str | None = None) -> Result:
 
     step = step or task.kind
     started = time.time()
-    sources = task.workspace.inputs_of(task.sample, step)
+    sources = _sources(task, step)
     config = pipeline.STEPS[step].config(task.config)
     task.context.progress(0.0, "reading")
     inputs = {name: io.read_h5ad(task.workspace.path(result, "data.h5ad")) for name, result in sources.items()}
@@ -163,6 +167,16 @@ def run(task: Task, step: str | None = None) -> Result:
         started=started,
         summary={"stopped": task.context.cancelled()},
     )
+
+
+def _sources(task: Task, step: str) -> dict[str, Result]:
+    """The results that *step* reads: the chosen ones when the job first began, the same ones when it goes on."""
+    note = task.folder / f"inputs-{step}.json"
+    if note.is_file():
+        return {name: task.workspace.result(id) for name, id in json.loads(note.read_text()).items()}
+    sources = task.workspace.inputs_of(task.sample, step)
+    write_file(note, json.dumps({name: result.id for name, result in sources.items()}).encode())
+    return sources
 
 
 def add(
@@ -189,6 +203,8 @@ def add(
         views.write_view(adata, directory / "view")
         if step == "st":
             overview.write_histology(adata, directory / "image", image)
+        if step == "integrate":
+            shutil.copyfile(task.context.checkpoints / keys.MODEL_FILE, directory / keys.MODEL_FILE)
         return views.counts(adata) | summary
 
     task.context.progress(RUN_SHARE, "writing the result")

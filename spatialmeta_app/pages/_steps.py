@@ -22,7 +22,7 @@ from spatialmeta_app.services.backend import backend
 from spatialmeta_app.services.people import current_user
 
 MINE = {part: Steps.of(part, MATCH) for part in (
-    Steps.RUN, Steps.JOB, Steps.PANEL, Steps.BAR, Steps.MESSAGE, Steps.CANCEL, Steps.ERROR, Steps.COMMAND,
+    Steps.RUN, Steps.JOB, Steps.PANEL, Steps.BAR, Steps.MESSAGE, Steps.CANCEL, Steps.RESUME, Steps.ERROR, Steps.COMMAND,
     Steps.VERSION, Steps.TOUCHED, Steps.NOTICE, Steps.RUNS, Steps.CURVES, Steps.GIVEN, Steps.THEN,
 )}  # fmt: skip
 
@@ -43,6 +43,8 @@ clientside_callback(
     Output(MINE[Steps.ERROR], "children"),
     Output(MINE[Steps.ERROR], "hidden"),
     Output(MINE[Steps.RUN], "disabled"),
+    Output(MINE[Steps.RESUME], "hidden"),
+    Output(MINE[Steps.CANCEL], "hidden"),
     Input(MINE[Steps.JOB], "data"),
 )
 
@@ -58,6 +60,14 @@ clientside_callback(
     ClientsideFunction("steps", "cancel"),
     Output(MINE[Steps.JOB], "data", allow_duplicate=True),
     Input(MINE[Steps.CANCEL], "n_clicks"),
+    State(MINE[Steps.JOB], "data"),
+    prevent_initial_call=True,
+)
+
+clientside_callback(
+    ClientsideFunction("steps", "resume"),
+    Output(MINE[Steps.JOB], "data", allow_duplicate=True),
+    Input(MINE[Steps.RESUME], "n_clicks"),
     State(MINE[Steps.JOB], "data"),
     prevent_initial_call=True,
 )

@@ -56,7 +56,8 @@ def refresh(_jobs: Any, chosen: str | None, pathname: str) -> tuple[Any, Any]:
     job = next((j for j in found if j.id == chosen), None) or (found[0] if found else None)
     log = store.log(job, LOG_CHARACTERS) if job else ""
     shown = job.id if job else None
-    return component.table(found, samples, current_user(), shown), component.details(job, log)
+    resumable = {j.id for j in found if store.resumable(j)}
+    return component.table(found, samples, current_user(), shown, resumable), component.details(job, log)
 
 
 @callback(
@@ -73,6 +74,8 @@ def act(clicks: list[int]) -> tuple[Any, Any]:
     action = ctx.triggered_id[Jobs.ACTION]
     if action == "cancel":
         store.cancel(job)
+    elif action == "resume":
+        store.resume(job)
     elif action == "again":
         job = again(job)
     return job, f"{action} {job}"

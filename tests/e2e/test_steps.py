@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core import keys
+from core.vae.model import load
 from tests.e2e.seeding import Seeded, seed
 from tests.e2e.serving import Server
 
@@ -121,14 +122,47 @@ def test_a_training_is_followed_through_a_reload_and_clusters_follow(page: Page,
     axe(page)
 
 
-def test_a_cancelled_training_says_so_and_can_be_started_again(page: Page, seeded: Seeded) -> None:
+def test_a_cancelled_training_goes_on_where_it_stopped_and_is_compared(page: Page, seeded: Seeded, axe) -> None:
     visit(page, seeded, "integrate")
-    field(page, "integrate", "epochs").fill("5000")
+    epochs = 250
+    field(page, "integrate", "epochs").fill(str(epochs))
+    field(page, "integrate", "preset").select_option("single")
     page.get_by_role("button", name="Train", exact=True).click()
     expect(part(page, "integrate", "message")).to_contain_text("epoch", timeout=STEP_MS)
     page.get_by_role("button", name="Cancel Integrate").click()
     expect(part(page, "integrate", "message")).to_have_text("Cancelled.", timeout=30_000)
     expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
+    page.reload()  # it can go on later, and from another tab
+    page.get_by_role("button", name="Resume Integrate").click()
+    expect(part(page, "integrate", "message")).to_contain_text("epoch", timeout=STEP_MS)
+    runs = page.locator(".sm-version")  # of the model and of the clusters that follow
+    expect(runs).to_have_count(4, timeout=STEP_MS)
+    trained = seeded.chosen("integrate")
+    events = page.request.get(f"/api/jobs/{trained.job}/events").json()["events"]
+    done = len(seeded.read("integrate").uns[keys.UNS][keys.TRAINING]["terms"]["loss"])
+    fractions = [event["fraction"] for event in events]
+    assert len(fractions) == done  # no epoch twice, none left out
+    assert fractions == sorted(set(fractions))
+    assert len({e["attempt"] for e in events}) == 1
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="model.pt").click()
+    model = load(download.value.path())
+    again = model.encode(seeded.read("features"))
+    np.testing.assert_allclose(again.joint, seeded.read("integrate").obsm[keys.X_EMB], atol=1e-5)
+
+    page.get_by_role("button", name="Compare run 1 of").click()
+    table = page.locator(".sm-compared")
+    expect(table).to_contain_text("Run 2, in use")
+    row = table.get_by_role("row", name="epochs done")
+    expect(row).to_contain_text(str(done))
+    expect(row).to_contain_text("60")
+    expect(table).to_contain_text("paper-single")
+    dashed = "document.querySelectorAll('#integrate-compared-curves .js-line[style*=dash]').length"
+    page.wait_for_function(f"() => {dashed} >= 3")
+    axe(page)
+    page.get_by_role("button", name="Close", exact=True).click()
+    expect(table).to_be_hidden()
 
 
 def test_a_refused_setting_is_said_plainly(page: Page, seeded: Seeded) -> None:

@@ -188,3 +188,11 @@ def test_a_job_in_full_hides_paths() -> None:
     assert "st.h5ad" in words
     assert "uploads/" not in words
     assert "one line" in words
+
+
+def test_a_cancelled_job_with_a_checkpoint_offers_to_go_on() -> None:
+    stopped = [job(id="a", state="cancelled"), job(id="b", state="cancelled")]
+    built = jobs.table(stopped, {"s": "Section 1"}, "ada", "b", resumable={"a"})
+    ids = [c.id for c in components(built) if isinstance(getattr(c, "id", None), dict)]
+    assert [i["job"] for i in ids if i["jobs-action"] == "resume"] == ["a"]
+    assert [i["job"] for i in ids if i["jobs-action"] == "again"] == ["a", "b"]

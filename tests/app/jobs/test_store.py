@@ -139,6 +139,31 @@ def test_a_running_job_is_asked_and_an_ended_one_stays(store, submit):
     assert store.cancel(job).state == "cancelled"
 
 
+def test_a_cancelled_job_goes_on_with_what_waited_for_it(wide, submit):
+    first = submit("integrate")
+    second = submit("cluster", after=first)
+    third = submit("export", after=second)
+    wide.claim("r")
+    wide.finish(first, "cancelled")
+    assert not wide.resumable(wide.get(first))
+    with pytest.raises(WorkspaceError, match="no checkpoint"):
+        wide.resume(first)
+    checkpoints = wide.folder(first) / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "training.pt").write_bytes(b"state")
+    assert wide.resumable(wide.get(first))
+    assert wide.resume(first).state == "queued"
+    assert [wide.get(job).state for job in (second, third)] == ["queued", "queued"]
+    assert wide.get(second).error is None
+    with pytest.raises(WorkspaceError, match="queued"):
+        wide.resume(first)
+    again = wide.claim("r")
+    assert (again.id, again.attempt) == (first.id, 1)  # being stopped costs no attempt
+    wide.finish(first, "done", result="x")
+    assert not checkpoints.exists()
+    assert wide.claim("r").id == second.id
+
+
 def test_reports_keep_the_newest_and_every_number(store, submit):
     job = submit()
     store.claim("r")
