@@ -62,7 +62,7 @@ def picture(result_id: str) -> flask.Response:
     """PNG of what a view of a large result shows; a form where the query would be too long for an address.
 
     See :func:`raster.from_query` and :func:`raster.canvas_from`; besides ``space`` (of obsm), ``hidden`` (codes) and
-    ``steps`` (a selection: all others are faint). Header ``X-Scale``: what the legend says, ``{limits, missing}``.
+    ``steps`` (a selection: all others are faint). ``X-Scale`` in the header is for the legend: ``{limits, missing}``.
     """
     view, query = _view(result_id), flask.request.values.to_dict()
     painting, canvas = raster.from_query(view, query, SCALES), raster.canvas_from(query)
