@@ -22,6 +22,9 @@ SELECTED = "selected"  # bool: feature goes into the CVAE
 RANK = "rank"  # 1 is the highest Moran's I of its modality; 0 where there is none (constant feature)
 EXCLUDED = "excluded"  # why a feature is not selected; '' where it is
 N_SPOTS = "n_spots"  # spots with a value above zero
+N_VARIABLE = "n_variable"  # samples in which a feature is among the most spatially variable
+BATCH_LOGFC = "batch_logfc"  # largest log2 fold change of one sample against the others
+BATCH_SAMPLE = "batch_sample"  # the sample of that fold change
 
 # layers
 COUNTS = "counts"  # raw counts (ST) and raw intensities (SM), float32 CSR; X holds the same
@@ -35,14 +38,18 @@ CONTRIBUTION = {ST: "contribution_st", SM: "contribution_sm"}
 N_COUNTS = "n_counts"  # quality of a spot: counts, genes and mitochondrial share of ST …
 N_GENES = "n_genes"
 MITO_SHARE = "mito_share"
-SM_TOTAL = "sm_total"  # … total intensity and metabolites of SM
+SM_TOTAL = "sm_total"  # … total and mean intensity, and metabolites of SM
+SM_MEAN = "sm_mean"
 N_METABOLITES = "n_metabolites"
 N_PIXELS = "n_sm_pixels"  # SM pixels averaged into this spot
 MEAN_PIXEL_DISTANCE_UM = "sm_pixel_distance_um"
+N_ST_SPOTS = "n_st_spots"  # ST spots whose counts this pixel or grid point got
+MEAN_ST_DISTANCE_UM = "st_spot_distance_um"
 
 # obsm
 SPATIAL = "spatial"  # full-resolution image pixels [x, y], y down
 SPATIAL_RAW = "spatial_raw"  # SM before alignment, as measured
+SPATIAL_LAYOUT = "spatial_layout"  # several samples side by side, on the scale of the first
 X_EMB = "X_emb"
 X_EMB_MODALITY = {ST: "X_emb_st", SM: "X_emb_sm"}
 X_UMAP = "X_umap"
@@ -53,6 +60,8 @@ UNS = "spatialmeta"
 HISTORY = "history"
 ALIGNMENT = "alignment"
 REASSIGNMENT = "reassignment"  # coverage and totals before and after
+QUALITY_CONTROL = "quality_control"  # spots that were filtered out, and why
+JOINED = "joined"  # samples of a joint object: names, features lost, place in the layout
 TARGET_SUMS = "target_sums"  # what each modality is normalised to
 TRAINING = "training"
 REGIONS = "regions"
@@ -62,6 +71,11 @@ UM_PER_PX_SOURCE = "um_per_px_source"
 
 # files
 MODEL_FILE = "model.pt"  # the trained model, beside the result of its training
+
+
+def of_sample(column: str, sample: str) -> str:
+    """var column of one sample of several, e.g. its Moran's I."""
+    return f"{column}_{slug(sample)}"
 
 
 def roi(group: str) -> str:

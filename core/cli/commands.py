@@ -19,7 +19,8 @@ from core import io, keys
 from core.cli.terminal import TerminalContext, answer, warn
 from core.errors import DataError, StorageError
 from core.io.text import read_text, write_text
-from core.pipeline import STEPS, history, run_step
+from core.options import from_mapping
+from core.pipeline import history, run_concat, run_step
 from core.registration import landmarks
 
 #: share of each step in the time of the whole, for the progress bar of ``run``
@@ -90,8 +91,8 @@ def joint_step(given: argparse.Namespace) -> None:
     """``features``, ``integrate`` and ``cluster``: a joint object in, a joint object out."""
     config = given.settings.read(given)
     out = _output(given)
-    joint = io.read_h5ad(given.joint)
     with _reporting(given, given.step) as context:
+        joint = _read_joints(given, context)
         if given.step == "integrate" and keys.SELECTED not in joint.var:
             joint = run_step("features", {"joint": joint}, None, context.part("features", 0.0, 0.1))
             context.part("integrate", 0.1, 0.9)
@@ -99,24 +100,101 @@ def joint_step(given: argparse.Namespace) -> None:
     _write(given, result, out)
 
 
+def concat(given: argparse.Namespace) -> None:
+    """Several joint objects in, one with their common features out."""
+    out = _output(given)
+    with _reporting(given, "concat") as context:
+        joined = _read_joints(given, context)
+    _say_what_is_lost(joined)
+    _write(given, joined, out)
+
+
+def polarity(given: argparse.Namespace) -> None:
+    """Both ion modes of one section as one SM section."""
+    out = _output(given)
+    with _reporting(given, "polarity"):
+        merged = _read_sm(given, 0)
+    _write(given, merged, out)
+
+
 def run(given: argparse.Namespace) -> None:
-    """All steps, from a raw pair to clusters."""
+    """All steps, from one or several raw pairs to clusters; several are joined after their reassignment."""
     _heed_orientation(given)
     configs = {name: settings.read(given) for name, settings in given.settings.items()}
     out = _output(given)
-    st, sm = _read_pair(given, aligned=False)
-    configs["align"] = _with_landmarks(configs["align"], st)
-    objects = {"st": st, "sm": sm}
-    done = 0.0
+    if len(given.st) != len(given.sm):
+        raise DataError("as many --sm as --st files", found=f"{len(given.st)} and {len(given.sm)}")
+    if len(given.st) > 1 and configs["align"].landmarks:
+        raise DataError("no landmarks for several pairs", found="--landmarks", mend="Align each pair by itself.")
+    pairs = list(_read_pairs(given))
+    names = _sample_names([st for st, _ in pairs], given.st)
+    joints: dict[str, AnnData] = {}
     with _reporting(given, "run") as context:
-        for name, step in STEPS.items():
-            context.part(name, done, SHARES[name])
-            inputs = {i: objects[i] for i in step.inputs}
-            objects[step.output] = run_step(name, inputs, configs[name], context)
+        for i, (name, objects) in enumerate(zip(names, pairs, strict=True)):
+            joints[name], aligned = _run_pair(objects, configs, context, part=(i, len(pairs)))
+        joint = next(iter(joints.values()))
+        if len(joints) > 1:
+            joint = run_concat(joints)
+            _say_what_is_lost(joint)
+        done = SHARES["align"] + SHARES["reassign"]
+        for name in ("features", "integrate", "cluster"):
+            joint = run_step(name, {"joint": joint}, configs[name], context.part(name, done, SHARES[name]))
             done += SHARES[name]
-            if step.output == "sm":
-                _warn_of(io.check_pair(st, objects["sm"], aligned=True))
-    _write(given, objects["joint"], out, objects["sm"])
+    _write(given, joint, out, aligned if len(joints) == 1 else None)
+
+
+def _run_pair(
+    pair: tuple[AnnData, AnnData], configs: dict[str, Any], context: TerminalContext, *, part: tuple[int, int]
+) -> tuple[AnnData, AnnData]:
+    """Align and reassign one pair: the joint object and the aligned SM section."""
+    number, of = part
+    st, sm = pair
+    start = (SHARES["align"] + SHARES["reassign"]) * number / of
+    context.part("align", start, SHARES["align"] / of)
+    sm = run_step("align", {"st": st, "sm": sm}, _with_landmarks(configs["align"], st), context)
+    _warn_of(io.check_pair(st, sm, aligned=True))
+    context.part("reassign", start + SHARES["align"] / of, SHARES["reassign"] / of)
+    return run_step("reassign", {"st": st, "sm": sm}, configs["reassign"], context), sm
+
+
+def _read_joints(given: argparse.Namespace, context: TerminalContext) -> AnnData:
+    """The joint object of the command line, joined where there are several."""
+    paths = given.joint if isinstance(given.joint, list) else [given.joint]
+    joints = [io.read_h5ad(path) for path in paths]
+    if len(joints) == 1:
+        return joints[0]
+    names = [n.strip() for n in given.names.split(",")] if given.names else _sample_names(joints, paths)
+    if len(names) != len(joints):
+        raise DataError("one name for each file", found=f"{len(names)} names for {len(joints)} files")
+    if len(set(names)) < len(names):
+        raise DataError("a name of its own for each sample", found=", ".join(names), mend="Give others by --names.")
+    from core.joining import ConcatConfig
+
+    ppm = getattr(given, "mz_tolerance_ppm", None)
+    config = from_mapping(ConcatConfig, {} if ppm is None else {"mz_tolerance_ppm": ppm})
+    return run_concat(dict(zip(names, joints, strict=True)), config, context)
+
+
+def _sample_names(sections: list[AnnData], paths: list[str]) -> list[str]:
+    """The samples' own names where they have different ones, else those of the files, else of their folders."""
+    own = []
+    for section in sections:
+        labels = section.obs[keys.SAMPLE].astype(str).unique() if keys.SAMPLE in section.obs else []
+        libraries = list(section.uns.get(keys.UNS_SPATIAL, {}))
+        named = labels if len(labels) == 1 else libraries
+        own.append(str(named[0]) if len(named) == 1 else "")
+    stems, folders = [Path(p).stem for p in paths], [Path(p).resolve().parent.name for p in paths]
+    for names in (own, stems, folders):
+        if all(names) and len(set(names)) == len(names):
+            return names
+    return [f"sample{i + 1}" for i in range(len(sections))]
+
+
+def _say_what_is_lost(joined: AnnData) -> None:
+    for sample, entry in joined.uns.get(keys.UNS, {}).get(keys.JOINED, {}).items():
+        if len(entry["lost"]):
+            few = ", ".join(list(entry["lost"])[:5])
+            warn(f"{sample} loses {len(entry['lost'])} features that not all samples have: {few} …")
 
 
 def markers(given: argparse.Namespace) -> None:
@@ -163,12 +241,43 @@ def _check_parent(path: Path) -> None:
 
 
 def _read_pair(given: argparse.Namespace, *, aligned: bool) -> tuple[AnnData, AnnData]:
-    st = io.read_st(given.st, image=given.image, image_scale=given.image_scale)
-    _warn_of(io.check_st(st))
-    sm = io.read_sm(given.sm, ibd=given.ibd, spatial_key=given.sm_spatial_key)
-    _warn_of(io.check_sm(sm))
-    _warn_of(io.check_pair(st, sm, aligned=aligned))
-    return st, sm
+    return next(_read_pairs(given, aligned=aligned))
+
+
+def _read_pairs(given: argparse.Namespace, *, aligned: bool = False) -> Iterator[tuple[AnnData, AnnData]]:
+    """Each pair of --st and --sm, checked."""
+    for i, path in enumerate(_several(given.st)):
+        st = io.read_st(path, image=_nth(given.image, i), image_scale=given.image_scale)
+        _warn_of(io.check_st(st))
+        sm = _read_sm(given, i)
+        _warn_of(io.check_sm(sm))
+        _warn_of(io.check_pair(st, sm, aligned=aligned))
+        yield st, sm
+
+
+def _read_sm(given: argparse.Namespace, i: int) -> AnnData:
+    """The SM section number *i*, of both ion modes where there is a file of the negative one."""
+    sm = io.read_sm(_nth(given.sm, i), ibd=_nth(given.ibd, i), spatial_key=given.sm_spatial_key)
+    negative = _nth(given.sm_negative, i)
+    if negative is None:
+        return sm
+    from core.polarity import merge_polarities
+
+    merged = merge_polarities(sm, io.read_sm(negative, spatial_key=given.sm_spatial_key))
+    found = merged.uns[keys.UNS][keys.POLARITY]
+    if found["n_matched"] < max(found["n_positive"], found["n_negative"]):
+        warn(f"{found['n_matched']:,} pixels are in both of {found['n_positive']:,} and {found['n_negative']:,}")
+    return merged
+
+
+def _several(given: Any) -> list[str]:
+    return given if isinstance(given, list) else [given]
+
+
+def _nth(given: Any, i: int) -> Any:
+    """The file number *i* of an option that may be given once for each pair."""
+    files = _several(given)
+    return files[i] if i < len(files) else None
 
 
 def _warn_of(checks: list[io.Check]) -> None:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from core.cli import commands
 from core.cli.arguments import Settings, settings_of_all_steps
+from core.options import options
 from core.pipeline import STEPS
 
 ABOUT = "Integrate spatial transcriptomics (ST) and spatial metabolomics (SM)."
@@ -37,6 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_inspect(subparsers)
     for name in STEPS:
         _add_step(subparsers, name)
+    _add_concat(subparsers)
+    _add_polarity(subparsers)
     _add_markers(subparsers)
     _add_run(subparsers)
     return parser
@@ -73,19 +76,32 @@ def _add_inspect(subparsers) -> None:
     _add_reading(parser)
 
 
-def _add_reading(parser: argparse.ArgumentParser) -> None:
+def _add_reading(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     group = parser.add_argument_group("reading")
+    many = {"nargs": "+"} if several else {}
     group.add_argument("--sm-spatial-key", metavar="KEY", help="obsm entry of an SM h5ad that holds its coordinates")
-    group.add_argument("--ibd", metavar="FILE", help="binary part of an imzML (default: the one beside it)")
-    group.add_argument("--image", metavar="FILE", help="histology of the ST section")
+    group.add_argument("--ibd", metavar="FILE", help="binary part of an imzML (default: the one beside it)", **many)
+    group.add_argument("--image", metavar="FILE", help="histology of the ST section", **many)
     group.add_argument("--image-scale", type=float, metavar="X", help="pixels of the image per full-resolution pixel")
 
 
-def _add_pair(parser: argparse.ArgumentParser, out: str) -> None:
-    parser.add_argument("--st", required=True, metavar="ST", help="ST section: h5ad, Space Ranger folder or zip, .h5")
-    parser.add_argument("--sm", required=True, metavar="SM", help="SM section: h5ad, imzML, CSV or TSV peak table")
+def _add_pair(parser: argparse.ArgumentParser, out: str, *, several: bool = False) -> None:
+    many = {"nargs": "+"} if several else {}
+    more = "; several samples: one after the other, as for --sm" if several else ""
+    parser.add_argument(
+        "--st", required=True, metavar="ST", help=f"ST section: h5ad, Space Ranger folder or zip, .h5{more}", **many
+    )
+    parser.add_argument(
+        "--sm", required=True, metavar="SM", help="SM section: h5ad, imzML, CSV or TSV peak table", **many
+    )
+    parser.add_argument(
+        "--sm-negative",
+        metavar="SM",
+        help="negative ion mode of the same section; --sm is the positive",
+        **many,
+    )
     parser.add_argument("--out", required=True, metavar=out, help="h5ad to write")
-    _add_reading(parser)
+    _add_reading(parser, several=several)
 
 
 def _add_step(subparsers, name: str) -> None:
@@ -96,10 +112,44 @@ def _add_step(subparsers, name: str) -> None:
     if pair:
         _add_pair(parser, "SM_ALIGNED" if step.output == "sm" else "JOINT")
     else:
-        parser.add_argument("joint", metavar="JOINT", help="h5ad of the step before")
+        many = {"nargs": "+"} if name == "integrate" else {}
+        more = "; several are joined first" if many else ""
+        parser.add_argument("joint", metavar="JOINT", help=f"h5ad of the step before{more}", **many)
+        if many:
+            _add_names(parser)
         parser.add_argument("--out", required=True, metavar="RESULT", help="h5ad to write")
     settings.add_to(parser, "settings")
     parser.set_defaults(step=name, settings=settings)
+
+
+def _add_names(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--names",
+        metavar="TEXT",
+        help="names of the samples, with commas (default: their own, else the files')",
+    )
+
+
+def _add_concat(subparsers) -> None:
+    from core.joining import ConcatConfig
+
+    about = "join the joint objects of several samples, with the features that all of them have"
+    parser = _command(subparsers, "concat", about, commands.concat)
+    parser.add_argument("joint", metavar="JOINT", nargs="+", help="h5ad of reassign, one for each sample")
+    parser.add_argument("--out", required=True, metavar="RESULT", help="h5ad to write")
+    _add_names(parser)
+    option = options(ConcatConfig)[0]
+    parser.add_argument(option.flag, type=float, metavar="PPM", help=f"{option.help} (default {option.default:g})")
+
+
+def _add_polarity(subparsers) -> None:
+    about = "merge the positive and the negative ion mode of one section, pixels matched by coordinate"
+    parser = _command(subparsers, "polarity", about, commands.polarity)
+    parser.add_argument("--sm", required=True, metavar="SM", help="positive ion mode: h5ad, imzML, CSV or TSV")
+    parser.add_argument("--sm-negative", required=True, metavar="SM", help="negative ion mode")
+    parser.add_argument("--sm-spatial-key", metavar="KEY", help="obsm entry of an SM h5ad that holds its coordinates")
+    parser.add_argument("--ibd", metavar="FILE", help="binary part of an imzML (default: the one beside it)")
+    parser.add_argument("--out", required=True, metavar="SM", help="h5ad to write")
 
 
 def _add_markers(subparsers) -> None:
@@ -112,9 +162,9 @@ def _add_markers(subparsers) -> None:
 
 
 def _add_run(subparsers) -> None:
-    about = "do the whole work: align, reassign, features, integrate, cluster"
+    about = "do the whole work: align, reassign, features, integrate, cluster; several pairs are joined"
     parser = _command(subparsers, "run", about, commands.run)
-    _add_pair(parser, "RESULT")
+    _add_pair(parser, "RESULT", several=True)
     settings = settings_of_all_steps()
     seen: set[str] = set()
     for name, part in settings.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,25 @@ def run_step(name: str, inputs: dict[str, AnnData], config: Any = None, context:
     hashes = {i: content_hash(inputs[i]) for i in chosen.inputs}
     start, clock = datetime.now(UTC), time.perf_counter()
     output = chosen.run(*(inputs[i] for i in chosen.inputs), config, context)
+    merge_histories(output, [inputs[i] for i in chosen.inputs])
+    _append(output, name, config, hashes, start=start, clock=clock)
+    return output
+
+
+def run_concat(joints: Mapping[str, AnnData], config: Any = None, context: Context | None = None) -> AnnData:
+    """Join samples (name -> joint object) and append the record 'concat' to the history; see
+    :func:`core.joining.concat`."""
+    from core.joining import ConcatConfig, concat
+
+    config = check(config) if config is not None else ConcatConfig()
+    hashes = {name: content_hash(joint) for name, joint in joints.items()}
+    start, clock = datetime.now(UTC), time.perf_counter()
+    output = concat(joints, config, context)
+    _append(output, "concat", config, hashes, start=start, clock=clock)
+    return output
+
+
+def _append(output: AnnData, name: str, config: Any, hashes: dict[str, str], *, start: datetime, clock: float) -> None:
     record = {
         "name": name,
         "config": dataclasses.asdict(config),
@@ -57,6 +77,4 @@ def run_step(name: str, inputs: dict[str, AnnData], config: Any = None, context:
         "start": start.isoformat(timespec="milliseconds"),
         "duration_s": round(time.perf_counter() - clock, 3),
     }
-    merge_histories(output, [inputs[i] for i in chosen.inputs])
     write_history(output, [*history(output), record])
-    return output

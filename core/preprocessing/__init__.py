@@ -2,6 +2,5 @@
 
 from core.preprocessing.features import FeaturesConfig, select_features
 from core.preprocessing.normalisation import normalize_modalities, normalize_total
-from core.preprocessing.quality import write_quality
 
-__all__ = ["FeaturesConfig", "normalize_modalities", "normalize_total", "select_features", "write_quality"]
+__all__ = ["FeaturesConfig", "normalize_modalities", "normalize_total", "select_features"]

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from core import keys
 from core.errors import DataError
+from core.quality import counts_of
 
 if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
     from anndata import AnnData
@@ -82,8 +83,3 @@ def normalize_modalities(adata: AnnData, *, gene_target: float | None = 1e4, nor
         stacked = stacked[:, np.argsort(order)]
     adata.layers[keys.NORMALIZED] = stacked
     adata.uns[keys.UNS] = {**adata.uns.get(keys.UNS, {}), keys.TARGET_SUMS: targets}
-
-
-def counts_of(adata: AnnData) -> np.ndarray | sparse.spmatrix:
-    """Raw counts and intensities: ``layers['counts']`` where there is one, else ``X``."""
-    return adata.layers.get(keys.COUNTS, adata.X)

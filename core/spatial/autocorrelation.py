@@ -5,7 +5,7 @@ Analytic moments under normality after Cliff & Ord, *Spatial Processes* (1981), 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,26 @@ def gearys_c(
     score = (n - 1) / (2 * s0) * _ratio(sums.x2_ends - 2 * sums.xwx, sums.x2 - sums.x**2 / n, sums.x2)
     variance = ((2 * s1 + s2) * (n - 1) - 4 * s0**2) / (2 * (n + 1) * s0**2)
     return _tested(score, 1.0, variance)
+
+
+def combined(parts: Sequence[Autocorrelation]) -> Autocorrelation:
+    """The mean of one statistic over independent samples with the same features; its p is that of the mean.
+
+    Features that are constant in a sample are averaged over the others; ``expected`` and ``variance`` are those of a
+    feature that varies in all samples.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    scores = np.stack([part.score for part in parts])
+    known = np.isfinite(scores)
+    expected, variance = (np.array([getattr(p, name) for p in parts])[:, None] for name in ("expected", "variance"))
+    n = known.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(known, scores, 0.0).sum(axis=0) / n
+        z = (mean - (known * expected).sum(axis=0) / n) / np.sqrt((known * variance).sum(axis=0) / n**2)
+    p = ndtr(-np.abs(z))
+    whole = float(variance.sum()) / len(parts) ** 2
+    return Autocorrelation(mean, float(expected.mean()), whole, p, benjamini_hochberg(p))
 
 
 def _check(

@@ -14,6 +14,7 @@ from core.spatial import scale
 
 #: grid neighbours lie within this times the median neighbour distance (a hexagonal grid's second ring starts at 1.73)
 GRID_SLACK = 1.3
+MOST_GRID_POINTS = 10_000_000
 
 
 def check_coordinates(xy: np.ndarray, what: str = "coordinates") -> np.ndarray:
@@ -56,6 +57,28 @@ def nearest(target_xy: np.ndarray, source_xy: np.ndarray, k: int) -> tuple[np.nd
     # the tree returns ties in the order of its traversal: make it the order of the sources
     order = np.lexsort((indices, distances), axis=1)
     return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
+
+
+def hexagonal_grid(xy: np.ndarray, pitch: float, *, within: float) -> np.ndarray:
+    """Points of a hexagonal grid of the distance *pitch* that lie within *within* of one of *xy*; shape (m, 2).
+
+    Rows run along x; the grid starts at the lower corner of *xy*.
+
+    Raises
+    ------
+    DataError
+        For a pitch so small that the grid would have more than ten million points.
+    """
+    xy = check_coordinates(xy)
+    low, extent = xy.min(axis=0) - within, np.ptp(xy, axis=0) + 2 * within
+    shape = np.ceil(extent / (pitch * np.array([1.0, np.sqrt(0.75)]))).astype(np.int64) + 1
+    if shape.prod() > MOST_GRID_POINTS:
+        raise DataError(
+            f"a grid of at most {MOST_GRID_POINTS:,} points", found=f"{shape.prod():,}", mend="Raise the pitch."
+        )
+    row, column = np.divmod(np.arange(shape.prod()), shape[0])
+    grid = np.column_stack([(column + 0.5 * (row % 2)) * pitch, row * pitch * np.sqrt(0.75)]) + low
+    return grid[cKDTree(xy).query(grid, distance_upper_bound=within * (1 + 1e-9))[0] <= within * (1 + 1e-9)]
 
 
 def knn_graph(xy: np.ndarray, n_neighbours: int = 6) -> sparse.csr_matrix:

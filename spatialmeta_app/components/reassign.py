@@ -7,6 +7,7 @@ from typing import Any
 import dash_bootstrap_components as dbc
 from dash import html
 
+from core import keys
 from core.pipeline import STEPS
 from spatialmeta_app.components import steps
 from spatialmeta_app.components.panel import facts, format_number, head, panel
@@ -15,6 +16,8 @@ from spatialmeta_app.services.results import Coverage, SpotAudit
 
 STEP = "reassign"
 MOST_ROWS = 12  # pixels listed; the figure shows all
+#: what a place takes, by the modality that moved
+NOUNS = {keys.SM: "SM pixel", keys.ST: "ST spot"}
 
 
 def layout(values: dict[str, Any] | None) -> html.Div:
@@ -24,13 +27,13 @@ def layout(values: dict[str, Any] | None) -> html.Div:
         [
             html.Div(
                 [
-                    head("SM pixels per spot", "spots without a pixel are hollow"),
-                    html.Span("Click a spot to see its pixels", className="sm-note ms-auto"),
+                    head("Sources of each place", "places without one are hollow"),
+                    html.Span("Click a spot to see what it takes", className="sm-note ms-auto"),
                 ],
                 className="sm-toolbar",
             ),
             html.Div(
-                steps.graph(id=Reassign.MAP, label="Map of the number of SM pixels that each ST spot averages"),
+                steps.graph(id=Reassign.MAP, label="Map of the number of sources of each place of the joint object"),
                 className="sm-canvas",
             ),
         ],
@@ -60,39 +63,39 @@ def coverage(found: Coverage | None) -> html.Div:
     if found is None:
         return steps.summary([])
     report = found.report
-    covered, spots = report.get("n_spots_covered", 0), report.get("n_spots", len(found.st_xy))
-    share = f"{covered:,} of {spots:,} ({100 * covered / max(spots, 1):.1f} %)"
-    kept = report.get("total_intensity_after"), report.get("total_intensity_of_used_pixels")
-    return facts(
-        [
-            ("Spots with SM", share),
-            ("Spots without", f"{report.get('n_spots_uncovered', 0):,}"),
-            ("Spots kept", f"{report.get('n_spots_kept', 0):,}"),
-            ("Pixels used", f"{report.get('n_pixels_used', 0):,} of {report.get('n_pixels', 0):,}"),
-            ("Reach of a spot", format_number(report.get("reach_um"), "µm")),
-            (
-                "Mean distance",
-                format_number(float(found.distances_um.mean()) if found.distances_um.size else None, "µm"),
-            ),
-            ("Intensity of pixels used", format_number(kept[1], "", 4)),
-            ("Intensity of spots", format_number(kept[0], "", 4)),
-        ]
-    )
+    covered, places = report.get("n_spots_covered", 0), report.get("n_spots", len(found.plan.xy))
+    noun = {"sm-to-st": "Spots", "st-to-sm": "Pixels", "grid": "Grid points"}[report.get("direction", "sm-to-st")]
+    other = NOUNS[found.moved].split()[0]
+    mean = float(found.distances_um.mean()) if found.distances_um.size else None
+    rows = [
+        (f"{noun} with {other}", f"{covered:,} of {places:,} ({100 * covered / max(places, 1):.1f} %)"),
+        (f"{noun} without", f"{report.get('n_spots_uncovered', 0):,}"),
+        (f"{noun} kept", f"{report.get('n_spots_kept', 0):,}"),
+        ("SM pixels used", f"{report.get('n_pixels_used', 0):,} of {report.get('n_pixels', 0):,}"),
+        ("Reach", format_number(report.get("reach_um"), "µm")),
+        ("Mean distance", format_number(mean, "µm")),
+        ("Total intensity, SM", format_number(report.get("total_intensity_before"), "", 4)),
+        ("… of the pixels used", format_number(report.get("total_intensity_of_used_pixels"), "", 4)),
+        ("… of the joint object", format_number(report.get("total_intensity_after"), "", 4)),
+        ("Total counts, ST", format_number(report.get("total_counts_before"), "", 6)),
+        ("… of the joint object", format_number(report.get("total_counts_after"), "", 6)),
+    ]
+    return facts(rows)
 
 
-def spot(audit: SpotAudit, figure: Any) -> html.Div:
+def spot(audit: SpotAudit, figure: Any, noun: str) -> html.Div:
     """The pixels of one spot as a picture and a table."""
     if not len(audit.pixels):
-        note = html.Div(f"Spot {audit.spot:,} has no SM pixel within reach.", className="sm-muted")
+        note = html.Div(f"Place {audit.spot:,} has no {noun} within reach.", className="sm-muted")
     else:
-        note = _pixels(audit)
-    label = f"Spot {audit.spot} and the SM pixels it averages"
+        note = _pixels(audit, noun)
+    label = f"Place {audit.spot} and what it takes"
     return html.Div([steps.graph(figure, id=f"{Reassign.SPOT}-figure", height=200, label=label), note])
 
 
-def _pixels(audit: SpotAudit) -> html.Table:
+def _pixels(audit: SpotAudit, noun: str) -> html.Table:
     header = html.Thead(
-        html.Tr([html.Th(t, className="sm-num" if i else "") for i, t in enumerate(("SM pixel", "Distance", "Weight"))])
+        html.Tr([html.Th(t, className="sm-num" if i else "") for i, t in enumerate((noun, "Distance", "Weight"))])
     )
     rows = [
         html.Tr(

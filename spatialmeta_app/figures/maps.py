@@ -66,14 +66,14 @@ def categories(
 
 
 def links(
-    spot: np.ndarray, pixels: np.ndarray, weights: np.ndarray, *, around: np.ndarray, pitch: float, height: int = 210
+    spot: np.ndarray, pixels: np.ndarray, weights: np.ndarray, *, around: np.ndarray, reach: float, height: int = 210
 ) -> go.Figure:
     """One spot (2,), the SM *pixels* (k, 2) that it is made of with their *weights* (k,), and all pixels *around* it.
 
-    Everything in µm relative to the spot; *pitch* is the smallest spot distance in µm, drawn as a circle of half of it.
+    Everything in µm relative to the spot; *reach* in µm is drawn as a circle.
     """
     figure = go.Figure(layout=looks.layout(height, xaxis=_metric("µm"), yaxis=_metric("", down=True)))
-    r = pitch / 2
+    r = reach
     figure.add_shape(type="circle", x0=-r, x1=r, y0=-r, y1=r, line={"color": looks.ACCENT, "width": 1})
     rest = np.asarray(around) - spot
     used = np.asarray(pixels).reshape(-1, 2) - spot
@@ -84,8 +84,8 @@ def links(
                 x=[0, x], y=[0, y], mode="lines", line={"color": looks.WARN, "width": 0.5 + 6 * w}, hoverinfo="skip"
             )
         )
-    figure.add_trace(_dots(used, {"size": 9, "color": looks.WARN, "symbol": "square"}, "SM pixel"))
-    figure.add_trace(_dots(np.zeros((1, 2)), {"size": 9, "color": looks.ACCENT}, "ST spot"))
+    figure.add_trace(_dots(used, {"size": 9, "color": looks.WARN, "symbol": "square"}, "taken"))
+    figure.add_trace(_dots(np.zeros((1, 2)), {"size": 9, "color": looks.ACCENT}, "place"))
     return figure
 
 

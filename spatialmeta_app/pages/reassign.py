@@ -8,7 +8,6 @@ import dash
 import numpy as np
 from dash import Input, Output, State, callback, ctx, no_update
 
-from core.spatial import smallest_distance
 from spatialmeta_app.components import reassign as component
 from spatialmeta_app.figures import histograms, looks, maps
 from spatialmeta_app.ids import Reassign, Shell, Steps
@@ -48,13 +47,14 @@ def show(version: dict | None, pathname: str) -> tuple[Any, Any, Any]:
             looks.empty(""),
             component.coverage(None),
         )
-    counts = np.where(found.links.count > 0, found.links.count, np.nan)
+    counts = np.where(found.count > 0, found.count, np.nan)
     image = results.histology(backend().workspace, _steps.sample(pathname))
+    noun = component.NOUNS[found.moved]
     figure = maps.numbers(
-        found.st_xy,
+        found.plan.xy,
         counts,
-        label="pixels",
-        missing="no pixel within reach",
+        label=f"{noun}s",
+        missing=f"no {noun} within reach",
         um_per_px=found.um_per_px,
         image=maps.histology(**image) if image else None,
     )
@@ -77,6 +77,6 @@ def show_spot(clicked: dict | None, number: int | None, version: dict | None) ->
     if ctx.triggered_id == Reassign.MAP and clicked:
         number = clicked["points"][0]["customdata"]
     audit = results.audit(found, int(number or 0))
-    pitch = smallest_distance(found.st_xy) * found.um_per_px
-    figure = maps.links(audit.xy_um, audit.pixels_xy_um, audit.weights, around=audit.around_um, pitch=pitch, height=200)
-    return component.spot(audit, figure), audit.spot
+    reach = found.plan.reach * found.um_per_px
+    figure = maps.links(audit.xy_um, audit.pixels_xy_um, audit.weights, around=audit.around_um, reach=reach, height=200)
+    return component.spot(audit, figure, component.NOUNS[found.moved]), audit.spot

@@ -16,7 +16,7 @@ from spatialmeta_app.workspace.records import Result
 from spatialmeta_app.workspace.views import MISSING, View
 
 if TYPE_CHECKING:
-    from core.reassignment import Links
+    from core.reassignment import Plan
     from spatialmeta_app.jobs import JobStore
     from spatialmeta_app.workspace import Workspace
 
@@ -157,32 +157,34 @@ def selected_counts(workspace: Workspace, result: Result) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How the ST spots of a reassignment take their pixels; coordinates in px, shapes (n_spots, 2), (n_pixels, 2)."""
+    """How the places of a reassignment take what moved: SM pixels, or ST spots where the places are the pixels'."""
 
-    st_xy: np.ndarray
-    sm_xy: np.ndarray
-    links: Links
+    plan: Plan
+    moved: str  # modality whose sources are shown
     um_per_px: float
     report: dict[str, Any]
-    weighting: str
+
+    @property
+    def count(self) -> np.ndarray:
+        """Sources of each place, (n,)."""
+        return self.plan.count(self.moved)
 
     @property
     def distances_um(self) -> np.ndarray:
         """Distances of all links, flat."""
-        return self.links.distances[self.links.weights > 0] * self.um_per_px
+        return self.plan.distances(self.moved) * self.um_per_px
 
 
 def coverage(workspace: Workspace, result: Result) -> Coverage:
-    """The links of a reassignment, found again from its inputs and settings."""
-    from core.reassignment import links
+    """The weights of a reassignment, found again from its inputs and settings."""
+    from core.reassignment import plan
 
     config = config_of("reassign", result.config)
     joint = open_view(workspace, result)
-    st_xy = coordinates(open_view(workspace, workspace.result(result.inputs["st"])))
-    sm_xy = coordinates(open_view(workspace, workspace.result(result.inputs["sm"])))
-    found, _ = links(st_xy, sm_xy, config)
+    xy = [coordinates(open_view(workspace, workspace.result(result.inputs[name]))) for name in ("st", "sm")]
     um = float(joint.meta["um_per_px"] or 1.0)
-    return Coverage(st_xy, sm_xy, found, um, joint.meta["spatialmeta"].get("reassignment") or {}, config.weighting)
+    moved = keys.ST if config.direction == "st-to-sm" else keys.SM
+    return Coverage(plan(*xy, config, um_per_px=um), moved, um, notes(workspace, result, keys.REASSIGNMENT))
 
 
 def coordinates(view: View) -> np.ndarray:
@@ -192,31 +194,27 @@ def coordinates(view: View) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SpotAudit:
-    """One spot with its pixels, in µm relative to nothing but the frame's origin, nearest pixel first."""
+    """One place with its sources, in µm relative to nothing but the frame's origin, nearest source first."""
 
     spot: int
     xy_um: np.ndarray  # (2,)
-    pixels: np.ndarray  # (k,) rows of the SM section
+    pixels: np.ndarray  # (k,) rows of the section that moved
     pixels_xy_um: np.ndarray  # (k, 2)
     distances_um: np.ndarray  # (k,)
     weights: np.ndarray  # (k,)
-    around_um: np.ndarray  # (m, 2) all pixels near by
+    around_um: np.ndarray  # (m, 2) all other sources near by
 
 
 def audit(found: Coverage, spot: int) -> SpotAudit:
-    """The pixels of one spot. *spot* is its row in the ST section."""
-    from core.spatial import smallest_distance
-
-    spot = int(np.clip(spot, 0, len(found.st_xy) - 1))
-    taken = found.links.weights[spot] > 0
-    pixels = found.links.indices[spot][taken]
-    um, centre = found.um_per_px, found.st_xy[spot]
-    reach = 1.6 * smallest_distance(found.st_xy)
-    near = np.abs(found.sm_xy - centre).max(axis=1) <= reach
-    near[pixels] = False
+    """The sources of one place, which is row *spot* of the section whose places are taken (of the grid)."""
+    plan, um = found.plan, found.um_per_px
+    spot = int(np.clip(spot, 0, len(plan.xy) - 1))
+    taken, source_xy, centre = plan.sources(found.moved, spot), plan.origin[found.moved], plan.xy[spot]
+    near = np.abs(source_xy - centre).max(axis=1) <= max(1.1 * plan.reach, taken.distances.max(initial=0.0))
+    near[taken.rows] = False
     return SpotAudit(
-        spot, centre * um, pixels, found.sm_xy[pixels] * um, found.links.distances[spot][taken] * um,
-        found.links.weights[spot][taken], found.sm_xy[near] * um,
+        spot, centre * um, taken.rows, source_xy[taken.rows] * um, taken.distances * um, taken.weights,
+        source_xy[near] * um,
     )  # fmt: skip
 
 
@@ -313,6 +311,7 @@ def quality_columns(view: View) -> dict[str, str]:
         "n_genes": "genes a spot",
         "mito_share": "mitochondrial share",
         "sm_total": "total intensity a spot",
+        "sm_mean": "mean intensity a spot",
         "n_metabolites": "metabolites a spot",
         "total_st": "counts a spot",
         "total_sm": "total intensity a spot",

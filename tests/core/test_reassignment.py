@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from core import keys
 from core.context import Context
 from core.errors import Cancelled, ConfigError, DataError
-from core.reassignment import ReassignConfig, audit, knn_links, knn_weights, reassign
+from core.reassignment import ReassignConfig, knn_links, knn_weights, plan, reassign
 from core.spatial import smallest_distance
 from tests.core.pairs import hexagon, pair, section
 
@@ -119,14 +119,64 @@ def test_audit_is_what_reassign_takes() -> None:
     st_, sm = pair()
     config = ReassignConfig(k=4, weighting="distance", missing="keep")
     joint = reassign(st_, sm, config)
+    found = plan(st_.obsm[keys.SPATIAL], sm.obsm[keys.SPATIAL], config)
     for spot in (0, 50, st_.n_obs - 1):
-        seen = audit(st_.obsm[keys.SPATIAL], sm.obsm[keys.SPATIAL], config, spot)
-        assert seen.weights.sum() == pytest.approx(1 if seen.pixels.size else 0)
+        seen = found.sources(keys.SM, spot)
+        assert seen.weights.sum() == pytest.approx(1 if seen.rows.size else 0)
         assert np.all(np.diff(seen.distances) >= 0)
-        expected = seen.weights @ sm.X[seen.pixels].toarray()
+        apart = np.linalg.norm(sm.obsm[keys.SPATIAL][seen.rows] - st_.obsm[keys.SPATIAL][spot], axis=1)
+        np.testing.assert_allclose(seen.distances, apart)
+        expected = seen.weights @ sm.X[seen.rows].toarray()
         np.testing.assert_allclose(joint.X[spot].toarray()[0, st_.n_vars :], expected, rtol=1e-5)
-    with pytest.raises(DataError, match="spot number"):
-        audit(st_.obsm[keys.SPATIAL], sm.obsm[keys.SPATIAL], config, st_.n_obs)
+    assert found.sources(keys.ST, 7).rows.tolist() == [7]
+
+
+@pytest.mark.parametrize("counts", ["sum", "split"])
+@pytest.mark.parametrize("direction", ["st-to-sm", "grid"])
+def test_counts_that_move_are_conserved(direction: str, counts: str) -> None:
+    st_, sm = pair()
+    sm = sm[sm.obsm[keys.SPATIAL][:, 0] < 2200].copy()
+    config = ReassignConfig(direction=direction, counts=counts, missing="nearest", grid_pitch_um=130.0)
+    joint = reassign(st_, sm, config)
+    genes = (joint.var[keys.TYPE] == keys.ST).to_numpy()
+    moved = joint.X[:, genes].toarray().astype(float)
+    np.testing.assert_allclose(moved.sum(axis=0), st_.X.toarray().sum(axis=0), rtol=1e-5)  # gene by gene
+    report = REPORT(joint)
+    assert report["total_counts_after"] == pytest.approx(report["total_counts_before"], rel=1e-9)
+    assert np.all(moved == np.round(moved)) == (counts == "sum")
+    assert joint.obs[keys.N_ST_SPOTS].sum() >= st_.n_obs
+
+
+def test_sums_go_to_the_nearest_pixel() -> None:
+    st_, sm = pair()
+    joint = reassign(st_, sm, ReassignConfig(direction="st-to-sm", counts="sum"))
+    nearest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(sm.obsm[keys.SPATIAL])
+    distance, pixel = (a.ravel() for a in nearest.kneighbors(st_.obsm[keys.SPATIAL]))
+    near = distance <= 1.5 * smallest_distance(st_.obsm[keys.SPATIAL])
+    expected = np.zeros((sm.n_obs, st_.n_vars))
+    np.add.at(expected, pixel[near], st_.X.toarray()[near])
+    kept = np.unique(pixel[near])
+    assert joint.obs_names.tolist() == sm.obs_names[kept].tolist()
+    np.testing.assert_array_equal(joint.X[:, : st_.n_vars].toarray(), expected[kept])
+    np.testing.assert_array_equal(joint.X[:, st_.n_vars :].toarray(), sm.X[kept].toarray())
+    everything = reassign(st_, sm, ReassignConfig(direction="st-to-sm", missing="keep"))
+    assert everything.n_obs == sm.n_obs
+    assert (everything.obs["n_counts"] == 0).any()
+
+
+def test_grid_has_the_pitch_and_covers_the_section() -> None:
+    st_, sm = pair()
+    joint = reassign(st_, sm, ReassignConfig(direction="grid", grid_pitch_um=60.0, missing="keep"))
+    xy = joint.obsm[keys.SPATIAL]
+    assert smallest_distance(xy) * 0.5 == pytest.approx(60.0)  # 0.5 µm per px
+    to_grid = NearestNeighbors(n_neighbors=1).fit(xy).kneighbors(st_.obsm[keys.SPATIAL])[0]
+    assert to_grid.max() <= 120 / np.sqrt(3) + 1e-6
+    inner = NearestNeighbors(n_neighbors=7).fit(xy).kneighbors(xy)[0][:, 1:]
+    assert np.median(inner.max(axis=1)) == pytest.approx(120.0)  # six neighbours at one pitch
+    values = reassign(st_, sm, ReassignConfig(direction="grid", grid_pitch_um=60.0))[:, "mz0"].X.toarray()
+    assert sm[:, "mz0"].X.min() - 1e-4 <= values.min() <= values.max() <= sm[:, "mz0"].X.max() + 1e-4
+    with pytest.raises(DataError, match="Raise the pitch"):
+        reassign(st_, sm, ReassignConfig(direction="grid", grid_pitch_um=0.1))
 
 
 def test_names_of_metabolites_that_clash_with_genes() -> None:

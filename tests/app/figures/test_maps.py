@@ -58,7 +58,7 @@ def test_the_bar_is_drawn_to_scale() -> None:
 
 def test_links_draw_each_pixel_from_the_spot() -> None:
     pixels = np.array([[110.0, 100.0], [100.0, 130.0]])
-    figure = maps.links(np.array([100.0, 100.0]), pixels, np.array([0.7, 0.3]), around=np.zeros((0, 2)), pitch=100)
+    figure = maps.links(np.array([100.0, 100.0]), pixels, np.array([0.7, 0.3]), around=np.zeros((0, 2)), reach=100)
     lines = [t for t in figure.data if t.mode == "lines"]
     assert [(t.x[1], t.y[1]) for t in lines] == [(10.0, 0.0), (0.0, 30.0)]
     assert lines[0].line.width > lines[1].line.width

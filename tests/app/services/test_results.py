@@ -56,7 +56,7 @@ def test_coverage_agrees_with_brute_force(workspace, sample, st, sm, reassigned)
     distances = cdist(st.obsm[keys.SPATIAL], sm.obsm[keys.SPATIAL])
     reach = 1.5 * 200
     expected = np.minimum((distances <= reach).sum(axis=1), 5)
-    np.testing.assert_array_equal(found.links.count, expected)
+    np.testing.assert_array_equal(found.count, expected)
     assert (expected == 0).any()  # the right quarter has no SM
     np.testing.assert_array_equal(reassigned.obs[keys.N_PIXELS], expected[expected > 0])
     nearest = np.sort(distances, axis=1)[:, :5]

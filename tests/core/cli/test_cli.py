@@ -262,3 +262,45 @@ def test_align_by_a_landmark_file(folder: Path, tmp_path: Path, capsys: pytest.C
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     assert main([*files, "--out", str(out), "--landmarks", str(tmp_path / "bad.csv")]) != 0
     assert "sm_x, sm_y, st_x, st_y" in capsys.readouterr().err
+
+
+def test_several_samples_are_joined(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    joint = str(folder / "joint.h5ad")
+    out = tmp_path / "joined.h5ad"
+    assert main(["concat", joint, joint, "--names", "one,two", "--out", str(out), "--json"]) == 0
+    joined = read_h5ad(out)
+    single = read_h5ad(joint)
+    assert joined.obs[keys.SAMPLE].value_counts().to_dict() == {"one": single.n_obs, "two": single.n_obs}
+    capsys.readouterr()
+    assert main(["concat", joint, joint, "--names", "one,one", "--out", str(out)]) == 2
+    assert "--names" in capsys.readouterr().err
+    files = [joint, joint, "--names", "one,two", "--epochs", "2", "--out", str(tmp_path / "i.h5ad"), "--json"]
+    assert main(["integrate", *files]) == 0
+    integrated = read_h5ad(tmp_path / "i.h5ad")
+    assert [record["name"] for record in history(integrated)][-3:] == ["concat", "features", "integrate"]
+    assert integrated.obsm[keys.X_EMB].shape[0] == 2 * single.n_obs
+
+
+def test_run_takes_several_pairs(folder: Path, tmp_path: Path) -> None:
+    sections = {part: [str(folder / f"{part}.h5ad")] * 2 for part in ("st", "sm")}
+    out = tmp_path / "result.h5ad"
+    settings = ["--max-steps", "2", "--orientation", "given", "--epochs", "1", "--n-clusters", "3", "--json"]
+    assert main(["run", "--st", *sections["st"], "--sm", *sections["sm"], "--out", str(out), *settings]) == 0
+    result = read_h5ad(out)
+    assert result.obs[keys.SAMPLE].nunique() == 2
+    assert keys.LEIDEN in result.obs
+    names = [record["name"] for record in history(result)]
+    assert sorted(names) == sorted(["align", "reassign"] * 2 + ["concat", "features", "integrate", "cluster"])
+    assert main(["run", "--st", *sections["st"], "--sm", sections["sm"][0], "--out", str(out)]) == 2
+
+
+def test_both_ion_modes_become_one_section(folder: Path, tmp_path: Path) -> None:
+    sm, out = str(folder / "sm.h5ad"), tmp_path / "both.h5ad"
+    assert main(["polarity", "--sm", sm, "--sm-negative", sm, "--out", str(out), "--json"]) == 0
+    both = io.read_sm(out)
+    assert both.n_vars == 2 * read_h5ad(sm).n_vars
+    assert set(both.var[keys.POLARITY]) == {"positive", "negative"}
+    joint = tmp_path / "joint.h5ad"
+    pair_ = ["--st", str(folder / "st.h5ad"), "--sm", sm, "--sm-negative", sm]
+    assert main(["reassign", *pair_, "--out", str(joint), "--json"]) == 0
+    assert (read_h5ad(joint).var[keys.POLARITY].astype(str) == "negative").sum() == read_h5ad(sm).n_vars

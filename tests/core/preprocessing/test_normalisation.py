@@ -9,7 +9,8 @@ from scipy import sparse
 
 from core import keys
 from core.errors import DataError
-from core.preprocessing import normalize_modalities, normalize_total, write_quality
+from core.preprocessing import normalize_modalities, normalize_total
+from core.quality import write_quality
 from core.reassignment import reassign
 from tests.core.pairs import pair
 
