@@ -48,7 +48,7 @@
     canvas.height = height * ratio;
     const context = canvas.getContext("2d");
     const [x0, y0, x1, y1] = bounds(xy);
-    const margin = 14;
+    const margin = Math.min(14, 0.06 * width);
     const scale = Math.min((width - 2 * margin) / (x1 - x0 || 1), (height - 2 * margin) / (y1 - y0 || 1));
     const left = (width - scale * (x1 - x0)) / 2;
     const top = (height - scale * (y1 - y0)) / 2;
@@ -60,8 +60,14 @@
     context.clearRect(0, 0, width, height);
     for (let i = 0; i < n; i += 1) {
       context.fillStyle = colour((values[i] - low) / (high - low || 1));
+      const x = left + scale * (xy[2 * i] - x0);
+      const y = top + scale * (xy[2 * i + 1] - y0);
+      if (radius < 1) {
+        context.fillRect(x - radius, y - radius, 2 * radius, 2 * radius); // too small to be seen as round, and quicker
+        continue;
+      }
       context.beginPath();
-      context.arc(left + scale * (xy[2 * i] - x0), top + scale * (xy[2 * i + 1] - y0), radius, 0, 2 * Math.PI);
+      context.arc(x, y, radius, 0, 2 * Math.PI);
       context.fill();
     }
     canvas.dataset.drawn = "1";

@@ -40,18 +40,16 @@ class FeaturesConfig:
     )
     pinned: str = option("", "features to select whatever their rank, separated by commas")
     dropped: str = option("", "features never to select, separated by commas")
-    min_counts: float = option(0, "leave out spots with fewer counts", minimum=0, label="Counts, at least")
-    min_genes: int = option(0, "leave out spots with fewer genes", minimum=0, label="Genes, at least")
+    min_counts: float = option(0, "leave out spots with fewer counts", minimum=0, label="Counts ≥")
+    min_genes: int = option(0, "leave out spots with fewer genes", minimum=0, label="Genes ≥")
     max_mito_share: float = option(
-        1.0, "leave out spots with a larger mitochondrial share", minimum=0, maximum=1, label="Mitochondrial, at most"
+        1.0, "leave out spots with a larger mitochondrial share", minimum=0, maximum=1, label="Mitochondrial ≤"
     )
     min_sm_total: float = option(
-        0, "leave out spots with a lower total intensity", minimum=0, label="Total intensity, at least"
+        0, "leave out spots with a lower total intensity", minimum=0, label="Total intensity ≥"
     )
-    min_sm_mean: float = option(
-        0, "leave out spots with a lower mean intensity", minimum=0, label="Mean intensity, at least"
-    )
-    min_metabolites: int = option(0, "leave out spots with fewer metabolites", minimum=0, label="Metabolites, at least")
+    min_sm_mean: float = option(0, "leave out spots with a lower mean intensity", minimum=0, label="Mean intensity ≥")
+    min_metabolites: int = option(0, "leave out spots with fewer metabolites", minimum=0, label="Metabolites ≥")
     min_samples: int = option(
         2, "samples in which a feature has to be variable, where there are several", minimum=1, label="Shared by"
     )

@@ -1,7 +1,8 @@
-"""The Features page: table of Moran's I, histograms, map of one feature or of the quality of the spots."""
+"""The Features page: quality of the spots, map of one feature, table of Moran's I."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,20 +10,32 @@ import dash_bootstrap_components as dbc
 from dash import dcc, html
 
 from core import keys
+from core.options import Option, options
 from core.pipeline import STEPS
+from core.preprocessing.filters import THRESHOLDS
 from spatialmeta_app.components import steps
 from spatialmeta_app.components.panel import head, icon, panel
+from spatialmeta_app.components.thumbs import thumb
 from spatialmeta_app.ids import Features
+from spatialmeta_app.services.projects import Picture
 from spatialmeta_app.services.results import ROWS, FeatureRow
 
 STEP = "features"
 MORAN = "Moran's I"
-COLUMNS = (("name", "Feature"), ("morans_i", "I"), ("fdr", "FDR"), ("spots", "Spots"))
+COLUMNS = (("name", "Feature"), ("rank", "#"), ("morans_i", "I"), ("fdr", "FDR"))
 
 
-def layout(values: dict[str, Any] | None) -> html.Div:
-    """Settings, map with histograms, table."""
-    left = steps.settings(STEP, STEPS[STEP].Config, values=values)
+def layout(values: dict[str, Any] | None, source: str = "", available: Sequence[str] = ()) -> html.Div:
+    """Settings, map, quality of the spots, table.
+
+    Parameters
+    ----------
+    source
+        The result whose spots are filtered: the step's input.
+    available
+        Its obs columns: a quality that it does not have is not offered.
+    """
+    left = steps.settings(STEP, STEPS[STEP].Config, values=values, without=tuple(THRESHOLDS))
     centre = [
         html.Div(
             [
@@ -33,7 +46,7 @@ def layout(values: dict[str, Any] | None) -> html.Div:
             ],
             className="sm-panel sm-fill sm-flush",
         ),
-        panel("Quality of the spots", html.Div(id=Features.QC, className="sm-multiples")),
+        panel("Quality of the spots", quality(values, source, available)),
     ]
     right = [
         panel(
@@ -84,17 +97,27 @@ def _table_tools() -> list[Any]:
 
 
 def table(
-    rows: Sequence[FeatureRow], total: int, order: Mapping[str, Any], pinned: set[str], dropped: set[str]
+    rows: Sequence[FeatureRow],
+    total: int,
+    order: Mapping[str, Any],
+    *,
+    pinned: set[str],
+    dropped: set[str],
+    result: str = "",
+    samples: int = 1,
 ) -> html.Div:
-    """A page of features with buttons to sort, to show one on the map, and to pin or drop it."""
+    """A page of features with small maps, and buttons to sort, to show one on the map, and to pin or drop it.
+
+    *result* is where the maps' values come from; with several *samples* a column says in how many it is variable.
+    """
     if not total:
         return html.Div("No feature fits.", className="sm-muted")
-    header = html.Thead(
-        html.Tr(
-            [*(_header(column, title, order) for column, title in COLUMNS), html.Th("In", title="Goes into the model")]
-        )
-    )
-    body = html.Tbody([_row(row, pinned, dropped) for row in rows])
+    columns = COLUMNS if samples < 2 else (*COLUMNS, ("samples", "Samples"))
+    head_cells = [_header(column, title, order) for column, title in columns]
+    picture = html.Th(html.Span("Map", className="visually-hidden"))
+    header = html.Thead(html.Tr([picture, *head_cells, html.Th("In", title="Goes into the model")]))
+    names = [column for column, _ in columns]
+    body = html.Tbody([_row(row, names, result=result, pinned=pinned, dropped=dropped) for row in rows])
     count = html.Div(f"{total:,} features" + (f", {ROWS} a page" if total > ROWS else ""), className="sm-note mt-1")
     return html.Div([html.Table([header, body], className="sm-table sm-dense"), count])
 
@@ -107,7 +130,7 @@ def _header(column: str, title: str, order: Mapping[str, Any]) -> html.Th:
     return html.Th(button, className="" if column == "name" else "sm-num", **{"aria-sort": direction})
 
 
-def _row(row: FeatureRow, pinned: set[str], dropped: set[str]) -> html.Tr:
+def _row(row: FeatureRow, columns: Sequence[str], *, result: str, pinned: set[str], dropped: set[str]) -> html.Tr:
     name = html.Button(
         row.name,
         id={"features-mark": "show", "name": row.name},
@@ -115,15 +138,20 @@ def _row(row: FeatureRow, pinned: set[str], dropped: set[str]) -> html.Tr:
         n_clicks=0,
         title=row.name,
     )
-    score = f"{row.morans_i:.3f}" if row.morans_i is not None else "–"
-    fdr = f"{row.fdr:.1g}" if row.fdr is not None else "–"
-    spots = f"{row.spots:,}" if row.spots is not None else "–"
+    base = f"/api/view/{result}"
+    picture = Picture(xy=f"{base}/obsm/{keys.SPATIAL}", values=f"{base}/feature/{row.index}")
+    why = html.Span(row.excluded, className="sm-why sm-clip", title=row.excluded) if row.excluded else None
+    texts = {
+        "rank": f"{row.rank:,}" if row.rank else "–",
+        "morans_i": f"{row.morans_i:.3f}" if row.morans_i is not None else "–",
+        "fdr": f"{row.fdr:.1g}" if row.fdr is not None else "–",
+        "samples": f"{row.samples}" if row.samples is not None else "–",
+    }
     return html.Tr(
         [
-            html.Td(name, className="sm-name"),
-            html.Td(score, className="sm-num"),
-            html.Td(fdr, className="sm-num"),
-            html.Td(spots, className="sm-num"),
+            html.Td(html.Div(thumb(picture, f"Map of {row.name}"), className="sm-mini") if result else None),
+            html.Td([name, why], className="sm-name"),
+            *(html.Td(texts[column], className="sm-num") for column in columns if column != "name"),
             html.Td(_marks(row, pinned, dropped), className="sm-marks"),
         ],
         className="" if row.selected else "sm-out",
@@ -150,9 +178,39 @@ def _mark(kind: str, icon_name: str, name: str, on: bool) -> html.Button:
     )  # fmt: skip
 
 
-def quality(figures: Sequence[tuple[str, Any]]) -> list[html.Div]:
-    """Histograms side by side: (what it shows, figure)."""
-    return [
-        steps.graph(figure, id=f"{Features.QC}-{i}", height=104, label=f"Histogram: {title}")
-        for i, (title, figure) in enumerate(figures)
+def quality(values: Mapping[str, Any] | None, source: str, available: Sequence[str]) -> html.Div:
+    """A histogram and a slider for each threshold; assets/quality.js draws and counts."""
+    known = {o.name: o for o in options(STEPS[STEP].Config) if o.name in THRESHOLDS}
+    shown = {name: (values or {}).get(name, option.default) for name, option in known.items()}
+    metrics = [
+        {"setting": name, "column": column, "side": side, "start": known[name].default}
+        for name, (column, side, _) in THRESHOLDS.items()
+        if column in available
     ]
+    if not metrics:
+        return html.Div("Run Reassign again to see the quality of its spots.", className="sm-muted")
+    fields = html.Div(
+        [_threshold(known[m["setting"]], shown[m["setting"]]) for m in metrics], className="sm-qc-metrics"
+    )
+    chart = html.Canvas(className="sm-qc-map", role="img", **{"aria-label": "Map of the spots that stay"})
+    count = html.Div("Reading the spots …", className="sm-qc-count sm-note sm-num", role="status")
+    data = {"data-result": source, "data-metrics": json.dumps(metrics)}
+    return html.Div([html.Div([count, fields]), chart], id=Features.QC, className="sm-qc", **data)
+
+
+def _threshold(option: Option, value: float) -> html.Div:
+    field = dbc.Input(
+        id={"form": STEP, "option": option.name}, type="number", value=value, min=option.minimum, max=option.maximum,
+        step="any", size="sm", debounce=True,
+    )  # fmt: skip
+    return html.Div(
+        [
+            html.Span(option.label, title=option.help, className="sm-clip"),
+            html.Span(className="sm-qc-missed"),
+            steps.labelled(option.label, field),
+            html.Canvas(role="img", **{"aria-label": f"Histogram: {option.label}"}),
+            steps.labelled(f"Slider: {option.label}", dcc.Input(type="range", min=0, max=1000, step=1, value=0)),
+        ],
+        className="sm-qc-metric",
+        **{"data-setting": option.name},
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import dash
-import numpy as np
 from dash import ALL, Input, Output, State, callback, ctx, no_update
 
 from spatialmeta_app.components import features as component
@@ -25,7 +24,13 @@ dash.register_page(__name__, path_template="/p/<project>/<sample>/features", tit
 
 def layout(project: str = "", sample: str = "", **_query: str) -> Any:
     """The page, or what has to be done first."""
-    return _steps.page(STEP, project, sample, component.layout)
+
+    def build(values: dict[str, Any] | None) -> Any:
+        workspace = backend().workspace
+        source = workspace.choices(sample)["reassign"]
+        return component.layout(values, source.id, tuple(results.open_view(workspace, source).meta["obs"]))
+
+    return _steps.page(STEP, project, sample, build)
 
 
 def _view(version: dict | None, pathname: str) -> Any:
@@ -38,7 +43,6 @@ def _view(version: dict | None, pathname: str) -> Any:
 
 @callback(
     Output(Features.MORAN, "figure"),
-    Output(Features.QC, "children"),
     Output(Features.MAP_BY, "options"),
     Output(Features.MAP_BY, "value"),
     Input(VERSION, "data"),
@@ -46,26 +50,19 @@ def _view(version: dict | None, pathname: str) -> Any:
     State(Features.MAP_BY, "value"),
     State(Shell.URL, "pathname"),
 )
-def show(version: dict | None, feature: str | None, shown: str | None, pathname: str) -> tuple[Any, Any, Any, Any]:
-    """Histograms of the run in use, and what the map can show."""
+def show(version: dict | None, feature: str | None, shown: str | None, pathname: str) -> tuple[Any, Any, Any]:
+    """Histogram of the run in use, and what the map can show."""
     view = _view(version, pathname)
     if view is None:
-        return looks.empty("No result yet."), [], [], None
+        return looks.empty("No result yet."), [], None
     groups, cuts = results.moran_groups(view)
     moran = histograms.stacked_by_kind(groups, label="Moran's I", counted="features", cuts=cuts, height=150)
     quality = results.quality_columns(view)
     options = component.map_options(quality, feature)
     value = "feature" if ctx.triggered_id == Features.SHOWN and feature else shown or options[0]["value"]
     if ctx.triggered_id == Features.SHOWN:
-        return no_update, no_update, options, value
-    return moran, component.quality(_quality(view, quality)), options, value
-
-
-def _quality(view: Any, quality: dict[str, str]) -> list[tuple[str, Any]]:
-    values = {title: np.asarray(view.obs(name).values) for name, title in quality.items()}
-    return [
-        (title, histograms.histogram(v, label=title, bins=32, height=104, small=True)) for title, v in values.items()
-    ]
+        return no_update, options, value
+    return moran, options, value
 
 
 @callback(
@@ -115,7 +112,9 @@ def show_table(version: dict | None, asked: dict, marks: dict, pathname: str) ->
     order = asked["order"]
     request = {"kind": asked["kind"], "query": asked["query"] or "", **order}
     rows, total = results.feature_rows(view, **request, page=(asked["page"] or 1) - 1)
-    table = component.table(rows, total, order, service.names(marks["pinned"]), service.names(marks["dropped"]))
+    pinned, dropped = service.names(marks["pinned"]), service.names(marks["dropped"])
+    about = {"result": version["result"], "samples": results.sample_count(view)}
+    table = component.table(rows, total, order, pinned=pinned, dropped=dropped, **about)
     pages = max(1, -(-total // results.ROWS))
     return table, pages, "" if pages > 1 else "d-none"
 

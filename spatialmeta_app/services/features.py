@@ -37,7 +37,7 @@ def sorted_by(order: dict[str, Any], column: str) -> dict[str, Any]:
     """The order after a press on *column*: numbers start with the highest, names with A, FDR with the lowest."""
     if order["by"] == column:
         return {"by": column, "descending": not order["descending"]}
-    return {"by": column, "descending": column not in ("name", "fdr")}
+    return {"by": column, "descending": column not in ("name", "fdr", "rank")}
 
 
 def map_values(view: View, by: str, feature: str | None) -> tuple[np.ndarray, str]:

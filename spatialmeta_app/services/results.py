@@ -232,6 +232,7 @@ class FeatureRow:
     fdr: float | None
     spots: int | None
     rank: int | None
+    samples: int | None  # in which it is among the most variable
     selected: bool
     excluded: str
 
@@ -241,7 +242,8 @@ SORTS = {
     "morans_i": keys.MORANS_I,
     "fdr": keys.MORANS_FDR,
     "spots": "n_spots",
-    "rank": "rank",
+    "rank": keys.RANK,
+    "samples": keys.N_VARIABLE,
     "mz": keys.MZ,
 }
 
@@ -273,7 +275,7 @@ def _feature_row(table: Mapping[str, np.ndarray], i: int) -> FeatureRow:
         value = float(table[name][i]) if name in table else float("nan")
         return value if np.isfinite(value) else None
 
-    spots, rank = number("n_spots"), number("rank")
+    spots, rank, samples = number(keys.N_SPOTS), number(keys.RANK), number(keys.N_VARIABLE)
     return FeatureRow(
         index=i,
         name=str(table["name"][i]),
@@ -282,9 +284,15 @@ def _feature_row(table: Mapping[str, np.ndarray], i: int) -> FeatureRow:
         fdr=number(keys.MORANS_FDR),
         spots=None if spots is None else int(spots),
         rank=int(rank) if rank else None,
+        samples=None if samples is None else int(samples),
         selected=bool(table[keys.SELECTED][i]) if keys.SELECTED in table else True,
         excluded=str(table["excluded"][i]) if "excluded" in table else "",
     )
+
+
+def sample_count(view: View) -> int:
+    """Samples of a joint result."""
+    return max(1, len(view.meta["obs"].get(keys.SAMPLE, {}).get("categories", ())))
 
 
 def moran_groups(view: View) -> tuple[dict[str, np.ndarray], dict[str, float]]:
