@@ -1,6 +1,7 @@
 # `make run` and `make test` are all that a newcomer needs; both install what is missing.
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS ?= 2 # processes that share the test files; each has its own browser and servers
 PIP := $(BIN)/pip --disable-pip-version-check
 LOCK := requirements/torch.txt requirements/lock.txt pyproject.toml
 
@@ -13,7 +14,7 @@ run: .venv/.installed
 
 test: .venv/.tests-installed
 	sh tests/e2e/ensure_chromium.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: .venv/.tests-installed
 	$(BIN)/ruff check .
