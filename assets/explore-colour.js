@@ -86,5 +86,5 @@
     return v.toLocaleString("en", { maximumFractionDigits: size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3 });
   }
 
-  ns.colour = { continuous, categorical, bivariate, square, limits, logged, number, SIDE, MISSING };
+  ns.colour = { ramp, continuous, categorical, bivariate, square, limits, logged, number, SIDE, MISSING };
 })();

@@ -1,11 +1,9 @@
-/* The right side of the page: selection, regions, markers and the profile along a path. It holds which shape is active and
+/* The right side of the page: what is selected and what is in it. It holds which shape is active and
  * which spots are selected; a selection is a list of steps (geometry or categories), and that list, never a list of
  * spots, is what the server is asked about. */
 (function () {
   "use strict";
   const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
-  const LIVE_MS = 90; // how often a moving slider asks for a new profile
-  const SETTLE_MS = 500; // a slider that rests this long is saved
   // within this page, also when the person has left it while an answer was on its way: what is painted then goes nowhere
   const $ = (id) => ns.root.querySelector(`#${id}`);
 
@@ -26,16 +24,8 @@
       this.mask = null;
       this.active = null;
       this.regions = new ns.Regions(this);
-      this.profileOf = null; // until a person chooses: what the map shows, and one feature of the other modality
-      this.scaled = true;
-      this.askProfile = throttle(() => this.requestProfile(), LIVE_MS);
-      this.search = new ns.Search($("explore-profile-search"), {
-        label: "Add a gene or metabolite to the profile", placeholder: "Add gene or metabolite …", clear: true,
-        find: async (q, signal) => (await page.search(q, signal)).filter((hit) => hit.kind === "feature"),
-        onPick: (hit) => this.setProfile([...this.profileFeatures().filter((f) => f.index !== hit.index), hit]),
-      });
-      $("explore-reverse").onclick = () => this.reverse();
-      $("explore-scaled").onclick = () => { this.scaled = !this.scaled; this.paintTrajectory(); };
+      this.markers = new ns.Markers(this);
+      this.trajectory = new ns.Trajectory(this);
     }
 
     destroy() { this.regions.destroy(); }
@@ -66,7 +56,7 @@
     applySteps() {
       this.mask = this.steps.length ? this.evaluate() : null;
       this.highlight();
-      this.closeMarkers();
+      this.markers.close();
       if (!this.mask) {
         this.summary = null;
         return this.paintSelection();
@@ -125,25 +115,10 @@
       }
     }
 
-    // --- markers ----------------------------------------------------------------------------------------------
-    async askMarkers() {
+    askMarkers() {
       const feature = this.active && this.annotations.feature(this.active);
-      const name = feature ? feature.properties.name : "selection";
-      const steps = this.steps.slice();
-      this.paintMarkers({ name });
-      try {
-        const { rows } = await this.page.data.markers({ steps, layer: this.page.layer() });
-        if (JSON.stringify(steps) === JSON.stringify(this.steps)) this.paintMarkers({ name, rows });
-      } catch (error) {
-        this.paintMarkers({ name, message: ns.words(error) });
-      }
+      this.markers.open(feature ? feature.properties.name : "selection");
     }
-
-    paintMarkers(table) {
-      ns.panels.markers($("explore-markers"), table, { onPick: (row) => this.page.colourBy(row), onClose: () => this.closeMarkers() });
-    }
-
-    closeMarkers() { this.paintMarkers(null); }
 
     // --- shapes -----------------------------------------------------------------------------------------------
     /** Show one shape: handles on the tissue, its spots in the UMAP, its numbers; a path also its profile. */
@@ -173,74 +148,8 @@
       const drawn = this.page.meta && this.page.meta.frame === "st" ? this.document.features : [];
       this.page.tools?.show(drawn, this.active);
       this.regions.paint();
-      this.paintTrajectory();
+      this.trajectory.paint();
     }
-
-    // --- trajectory -------------------------------------------------------------------------------------------
-    /** The path whose profile is shown: the active one, else the last drawn. */
-    path() {
-      const paths = this.document.features.filter((f) => f.properties.kind === "trajectory");
-      return paths.find((f) => f.id === this.active) || paths[paths.length - 1] || null;
-    }
-
-    profileFeatures() {
-      const { colour } = this.page.state;
-      const first = this.page.meta?.first_features || [];
-      if (this.profileOf) return this.profileOf;
-      if (!colour || colour.kind !== "feature") return first;
-      return [colour, ...first.filter((f) => f.tag !== colour.tag)];
-    }
-
-    setProfile(features) {
-      this.profileOf = features;
-      this.paintTrajectory();
-      this.page.remember();
-    }
-
-    paintTrajectory() {
-      const path = this.page.meta?.frame === "st" ? this.path() : null;
-      $("explore-trajectory").hidden = !path;
-      if (!path) { this.lastRequest = null; return; }
-      const width = path.properties.width_um;
-      $("explore-trajectory-name").textContent = `Trajectory · ${path.properties.name}`;
-      $("explore-trajectory-note").textContent = `corridor ${Math.round(width)} µm`;
-      $("explore-scaled").setAttribute("aria-pressed", String(this.scaled));
-      if (this.widthShown !== width) ns.setProps("explore-width", { value: width });
-      this.widthShown = width;
-      const features = this.profileFeatures();
-      ns.panels.chips($("explore-profile-features"), features, this.page.context.palettes.lines,
-        (gone) => this.setProfile(features.filter((f) => f.index !== gone.index)));
-      this.askProfile();
-    }
-
-    requestProfile() {
-      const path = this.path(), { page } = this;
-      if (!path || !page.meta || page.meta.frame !== "st") return;
-      const request = {
-        result: page.meta.result, line: path.geometry.coordinates, width_um: path.properties.width_um,
-        features: this.profileFeatures().map((f) => f.index), layer: page.layer(), scaled: this.scaled,
-      };
-      const text = JSON.stringify(request);
-      if (text === this.lastRequest) return;
-      this.lastRequest = text;
-      ns.setProps("explore-profile-request", { data: request });
-    }
-
-    /** The corridor follows the slider at once, and is saved when the slider rests. */
-    setWidth(width) {
-      const path = this.path();
-      if (!path || !(width > 0) || width === path.properties.width_um) return;
-      path.properties.width_um = this.widthShown = width;
-      this.paintShapes();
-      clearTimeout(this.settle);
-      this.settle = setTimeout(() => this.regions.change(path.id, (f) => { f.properties.width_um = width; }), SETTLE_MS);
-    }
-
-    reverse() {
-      const path = this.path();
-      if (path) this.regions.change(path.id, (f) => { f.geometry.coordinates.reverse(); });
-    }
-
   }
 
   /** Bits, first spot first, as numpy.packbits(bitorder="little") packs them. */

@@ -38,7 +38,7 @@
       clip: c.clip.join("-") === "2-98" ? null : c.clip.join("-"), log: c.log ? 1 : null,
       histology: percent(c.histology, 100), spots: percent(c.spots, 85), size: percent(c.size, 100), dot: c.pixels || null,
       second: c.bivariate && second ? second.name : null, shape: findings.active,
-      profile: findings.profileOf ? findings.profileOf.map((f) => f.name).join("|") : null,
+      profile: findings.trajectory.chosen ? findings.trajectory.chosen.map((f) => f.name).join("|") : null,
       beside: page.panes.described(), grid: c.grid ? 1 : null,
       at: moved ? [spatial.centre[0].toFixed(1), spatial.centre[1].toFixed(1), zoom.toFixed(3)].join(",") : null,
     };

@@ -24,6 +24,7 @@
   const iconButton = (name, label, onclick, props = {}) =>
     h("button", { type: "button", class: "ex-mini", title: label, "aria-label": label, onclick, ...props }, icon(name));
   const count = (n) => n.toLocaleString("en");
+  const pValue = (p) => (p === null || p === undefined ? "–" : p < 1e-300 ? "< 1e-300" : p < 1e-3 ? p.toExponential(0) : p.toFixed(3));
   const tag = (text) => h("span", { class: "sm-tag" }, text);
 
   /** Replace the children of a list, keeping the keyboard focus on the same entry (`data-key`). */
@@ -218,29 +219,11 @@
       } });
   }
 
-  /** Markers: what distinguishes the selection from the rest, effect first. A row recolours the view. */
-  function markers(host, table, { onPick, onClose }) {
-    host.hidden = !table;
-    if (!table) return host.replaceChildren();
-    const close = iconButton("x-lg", "Close the markers", onClose);
-    const title = h("h2", { class: "sm-head" }, h("span", {}, `Markers · ${table.name}`), close);
-    if (!table.rows) return host.replaceChildren(title, h("p", { class: "sm-note" }, table.message || "Comparing with the rest …"));
-    const { number } = ns.colour;
-    const cell = (text) => h("td", { class: "sm-num" }, text);
-    const rows = table.rows.map((r) => h("tr", {},
-      h("td", {}, h("button", { type: "button", class: "ex-name", title: "Colour by this", onclick: () => onPick(r) }, r.name), " ", tag(r.tag)),
-      cell(number(r.log2fc)), cell(r.auc.toFixed(2)), cell(r.fdr < 1e-3 ? r.fdr.toExponential(0) : r.fdr.toFixed(3))));
-    const heads = ["Marker", "log2 FC", "AUC", "FDR"].map((t, i) => h("th", { scope: "col", class: i ? "sm-num" : "" }, t));
-    host.replaceChildren(title,
-      h("table", { class: "sm-table ex-markers" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)),
-      h("p", { class: "sm-note" }, "Wilcoxon against the rest. Neighbouring spots are not independent: trust effect and AUC before the FDR."));
-  }
-
   /** Chips of the features in a profile. */
   function chips(host, features, colours, onRemove) {
     host.replaceChildren(...features.map((f, i) => h("span", { class: "ex-chip", style: `--c:${colours[i % colours.length]}` },
       h("i", {}), f.name, iconButton("x", `Take ${f.name} out of the profile`, () => onRemove(f)))));
   }
 
-  Object.assign(ns, { h, refill, iconButton, renameBox, Search, panels: { categories, colourBar, legend, selection, markers, chips, count } });
+  Object.assign(ns, { h, refill, iconButton, renameBox, Search, panels: { categories, colourBar, legend, selection, chips, count, pValue } });
 })();

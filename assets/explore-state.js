@@ -34,7 +34,11 @@
     selection(body, signal) { return post(`${this.base}/selection`, body, { signal }); }
     measure(document, signal) { return post(`${this.base}/measure`, { document }, { signal }); }
     outline(steps) { return post(`${this.base}/outline`, { steps }); }
-    markers(body, signal) { return post(`${this.base}/markers`, body, { signal }); }
+    markers(body) { return post(`${this.base}/markers`, body); }
+    along(body) { return post(`${this.base}/along`, body); }
+    profile(body) { return post(`${this.base}/profile`, body); }
+    list(text) { return post(`${this.base}/list`, { text }); }
+    async names() { return (await request(`${this.base}/names`)).json(); }
   }
 
   const clone = (value) => JSON.parse(JSON.stringify(value));

@@ -144,7 +144,7 @@
       this.state.colour = (wanted && (await result.find(wanted))) || this.meta.first;
       const second = first ? query.second : this.state.second?.name;
       this.state.second = second ? await result.find(`feature:${second}`) : null;
-      if (first && query.profile) this.findings.profileOf = (await Promise.all(query.profile.split("|").map((n) => result.find(`feature:${n}`)))).filter(Boolean);
+      if (first && query.profile) this.findings.trajectory.chosen = (await Promise.all(query.profile.split("|").map((n) => result.find(`feature:${n}`)))).filter(Boolean);
       await this.panes.take(first ? (query.beside || "").split("|").filter(Boolean) : this.panes.beside.map(ns.wordsOf));
       await this.recolour();
     }
@@ -192,7 +192,7 @@
       this.categories.paint(painting.kind === "category" ? painting.column : null);
       this.spatial.canvas.setAttribute("role", "img");
       this.spatial.canvas.setAttribute("aria-label", `Spatial view, ${this.result.countText()}, coloured by ${painting.label || colour.name}`);
-      this.findings.paintTrajectory();
+      this.findings.trajectory.paint();
       if (this.findings.mask) this.findings.askSummary();
       this.remember();
     }
@@ -396,6 +396,9 @@
       ns.setProps("redo", { disabled: !can_redo });
     }
 
+    /** Words for those who can not see the change; nothing for the eye. */
+    announce(text) { $("explore-announce").textContent = text; }
+
     say(text, level) {
       if (level === "stop" || level === "notice") window.SpatialMeta.toast({ level: level === "stop" ? "danger" : "info", title: text });
       $("explore-saved").textContent = text;
@@ -428,7 +431,7 @@
       return window.dash_clientside.no_update;
     },
     width(value) {
-      ns.page?.findings.setWidth(Number(value));
+      ns.page?.findings.trajectory.setWidth(Number(value));
       return window.dash_clientside.no_update;
     },
   };
