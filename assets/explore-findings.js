@@ -120,6 +120,17 @@
       this.markers.open(feature ? feature.properties.name : "selection");
     }
 
+    /** Keys of the right side; true when the key was for it. */
+    key(event) {
+      const works = {
+        f: () => this.page.exporter.toggle(), m: () => this.mask && this.askMarkers(),
+        d: () => this.trajectory.reverse(), s: () => this.trajectory.smooth(), h: () => this.trajectory.path() && this.trajectory.toggleRanking(),
+      };
+      const work = !event.altKey && works[event.key.toLowerCase()];
+      if (work) work();
+      return Boolean(work);
+    }
+
     // --- shapes -----------------------------------------------------------------------------------------------
     /** Show one shape: handles on the tissue, its spots in the UMAP, its numbers; a path also its profile. */
     activate(id) {

@@ -98,9 +98,28 @@
     return best;
   }
 
+  /** Places of arrow heads along a line, [x, y, degrees]: one at its end, others evenly between, about `spacing` apart. A head
+   *  follows the stretch before it, not the last jitter of the hand. */
+  function arrowsAlong(line, spacing) {
+    const before = [0];
+    for (let i = 1; i < line.length; i++) before.push(before[i - 1] + Math.hypot(line[i][0] - line[i - 1][0], line[i][1] - line[i - 1][1]));
+    const total = before[before.length - 1], n = Math.max(1, Math.round(total / spacing));
+    const at = (s) => {
+      let i = 1;
+      while (i < line.length - 1 && before[i] < s) i++;
+      const t = (s - before[i - 1]) / (before[i] - before[i - 1] || 1), [a, b] = [line[i - 1], line[i]];
+      return [a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1])];
+    };
+    return Array.from({ length: n }, (_, k) => {
+      const s = (total * (k + 1)) / n, [x, y] = at(s), [px, py] = at(Math.max(0, s - spacing / 8));
+      return [x, y, (Math.atan2(y - py, x - px) * 180) / Math.PI];
+    });
+  }
+
   const close = (ring) => ring.concat([ring[0].slice()]);
   const isClosed = (r) => r.length > 1 && r[0][0] === r[r.length - 1][0] && r[0][1] === r[r.length - 1][1];
   const open = (ring) => (isClosed(ring) ? ring.slice(0, -1) : ring);
 
+  ns.arrowsAlong = arrowsAlong;
   ns.geometry = { inRing, bounds, maskInRings, area, length, simplify, simplifyRing, nearestEdge, close, open };
 })();

@@ -187,7 +187,7 @@
       summary.saved || !summary.drawable ? null : h("div", { class: "sm-row ex-save" }, input,
         h("button", { type: "button", class: "btn btn-primary btn-sm", onclick: () => onSave(input.value) }, "Save region")),
       h("div", { class: "sm-row ex-ways" },
-        h("button", { type: "button", class: "btn btn-link btn-sm", onclick: onMarkers }, "Markers"),
+        h("button", { type: "button", class: "btn btn-link btn-sm", onclick: onMarkers, title: "What distinguishes it (M)" }, "Markers"),
         h("button", { type: "button", class: "btn btn-link btn-sm", onclick: onInvert }, "Invert")));
   }
 

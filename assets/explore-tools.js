@@ -7,6 +7,7 @@
   const CLICK_PX = 5; // less movement than this is a click
   const SMOOTH_PX = 1; // how far a simplified freehand line may lie from the hand's
   const NUDGE_PX = 40;
+  const ARROW_PX = 110; // between two arrow heads of a path
   const KEYS = { v: "select", b: "box", l: "lasso", r: "region", p: "polygon", t: "trajectory" };
   // [words, key] pairs: what one may do next
   const HINTS = {
@@ -131,23 +132,18 @@
       const nodes = [];
       for (const saved of this.features) {
         const feature = this.current(saved);
-        if (feature.properties.kind === "trajectory") nodes.push(this.arrow(feature));
+        if (feature.properties.kind === "trajectory") nodes.push(...this.arrows(feature));
         if (feature.id === this.active && this.tool === "select") nodes.push(...this.handles(feature));
       }
       this.screen.replaceChildren(...nodes);
       this.drawSketch();
     }
 
-    arrow(feature) {
+    arrows(feature) {
       const line = feature.geometry.coordinates.map((p) => this.view.toScreen(p));
-      const [x, y] = line[line.length - 1];
-      let back = line.length - 2; // the head follows the last stretch one can see, not the last jitter of the hand
-      while (back > 0 && Math.hypot(x - line[back][0], y - line[back][1]) < 14) back--;
-      const angle = (Math.atan2(y - line[back][1], x - line[back][0]) * 180) / Math.PI;
-      return svg("path", {
-        d: "M-9,-6L4,0L-9,6Z", class: "ex-arrow", fill: feature.properties.color,
-        transform: `translate(${x} ${y}) rotate(${angle})`,
-      });
+      return ns.arrowsAlong(line, ARROW_PX).map(([x, y, angle]) => svg("path", {
+        d: "M-9,-6L4,0L-9,6Z", class: "ex-arrow", fill: feature.properties.color, transform: `translate(${x} ${y}) rotate(${angle})`,
+      }));
     }
 
     handles(feature) {

@@ -34,7 +34,7 @@
       this.findings = findings;
       this.chosen = null; // features of the profile; until a person chooses: what the map shows and one of the other modality
       this.scaled = true;
-      this.ranking = { open: false, kind: "", order: "test", text: "" };
+      this.ranking = { open: false, kind: "all", order: "test", text: "" };
       this.askProfile = ns.throttle(() => this.requestProfile(), LIVE_MS);
       this.askRanking = ns.throttle(() => this.rank(), RANK_MS);
       const { page } = findings;
@@ -183,7 +183,7 @@
       if (!this.ranked) this.sayRanking("Testing every feature along the path …");
       try {
         const features = await this.listed();
-        const answer = await this.page.data.along({ ...question, features, kind: kind === "list" ? null : kind || null });
+        const answer = await this.page.data.along({ ...question, features, kind: ["ST", "SM"].includes(kind) ? kind : null });
         if (asked !== this.lastRanking) return;
         this.ranked = answer;
         this.paintRanking();

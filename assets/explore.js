@@ -19,6 +19,7 @@
       });
       this.categories = new ns.Categories(this);
       this.findings = new ns.Findings(this);
+      this.exporter = new ns.Exporter(this);
       this.listeners = [];
     }
 
@@ -180,6 +181,7 @@
     paint(painting, second, limits) {
       const { colour } = this.state, { raster } = this.meta;
       this.painting = painting;
+      this.scaleShown = null;
       for (const view of [this.spatial, this.umap]) if (!raster) ns.paintInto(view, painting);
       for (const each of this.rasters) {
         const query = raster && (each.space === "spatial" || this.meta.umap) ? this.rasterQuery(this.result, colour, { second, space: each.space, limits, leader: true }) : null;
@@ -209,9 +211,13 @@
       return query;
     }
 
+    /** How the spots are coloured now, with what only their painter knows. */
+    painted() { return { ...this.painting, ...this.scaleShown }; }
+
     /** The keys of the colours; `scale` is what is known once everything is painted: {limits, missing}. */
     legend(scale) {
-      const painting = { ...this.painting, ...scale };
+      this.scaleShown = scale;
+      const painting = this.painted();
       ns.panels.legend($("explore-legend"), painting);
       const { kind, palette, limits } = painting, number = kind === "number";
       $("explore-range").hidden = kind === "category";
@@ -371,7 +377,7 @@
         const button = e.target.closest("[data-tool], [data-view]");
         if (!button) return;
         if (button.dataset.tool) this.useTool(button.dataset.tool);
-        else ({ fit: () => this.spatial.fit(), in: () => this.zoom(1.5), out: () => this.zoom(1 / 1.5) })[button.dataset.view]();
+        else ({ figure: () => this.exporter.toggle(), fit: () => this.spatial.fit(), in: () => this.zoom(1.5), out: () => this.zoom(1 / 1.5) })[button.dataset.view]();
       });
     }
 
@@ -381,6 +387,7 @@
       if (event.target.closest("input, textarea, select, [contenteditable=true]")) return;
       if (event.ctrlKey || event.metaKey || event.defaultPrevented) return;
       if (this.tools.draftKey(event)) return event.preventDefault();
+      if (this.findings.key(event)) return event.preventDefault();
       const tool = ns.toolKeys[event.key.toLowerCase()];
       if (tool && !event.altKey) {
         const button = document.querySelector(`#explore-toolbar [data-tool="${tool}"]`);

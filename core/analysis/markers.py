@@ -118,7 +118,15 @@ def _table(adata: AnnData, codes: np.ndarray, names: list[str], layer: str, cont
     if layer not in adata.layers:
         raise DataError(f"a layer '{layer}'", found=f"{sorted(adata.layers)}", mend="Select features first.")
     is_gene = (adata.var[keys.TYPE] == keys.ST).to_numpy() if keys.TYPE in adata.var else np.ones(adata.n_vars, bool)
-    return tables(adata.layers[layer], codes, names, adata.var_names, is_gene=is_gene, context=context)
+    return tables(
+        adata.layers[layer],
+        codes,
+        names,
+        adata.var_names,
+        is_gene=is_gene,
+        logged=layer != keys.COUNTS,
+        context=context,
+    )
 
 
 def tables(
@@ -128,6 +136,7 @@ def tables(
     features: Sequence[str],
     *,
     is_gene: np.ndarray,
+    logged: bool = True,
     context: Context | None = None,
 ) -> pd.DataFrame:
     """Every group against all other spots, rows and columns as in :func:`markers`, from arrays alone.
@@ -135,11 +144,13 @@ def tables(
     Parameters
     ----------
     X
-        Normalised values, shape (n, n_features).
+        Values, shape (n, n_features).
     codes
         Group of every spot, shape (n,); -1 for spots that are only part of the rest.
     is_gene
-        bool, shape (n_features,): genes are log1p, metabolites linear.
+        bool, shape (n_features,).
+    logged
+        Whether genes are log(1 + x), as in the normalised layer; fold changes are those of linear values.
 
     Raises
     ------
@@ -155,7 +166,7 @@ def tables(
     test = rank_sum(X, codes, len(groups))
     context.stop_if_cancelled()
     context.progress(0.8, "fold changes")
-    means, shares = _means_and_shares(_linear(X, is_gene), codes, len(groups))
+    means, shares = _means_and_shares(_linear(X, is_gene & logged), codes, len(groups))
     found = []
     for number, name in enumerate(groups):
         (inside, outside), (share_in, share_out) = means[number], shares[number]
@@ -219,10 +230,10 @@ def _rank_sums(
     return sums + (sizes[:, None] - held) * (n_negative + (n_zero + 1) / 2), ties
 
 
-def _linear(X: sparse.csc_matrix, is_gene: np.ndarray) -> sparse.csr_matrix:
-    """Genes without their log(1 + x); metabolites as they are."""
+def _linear(X: sparse.csc_matrix, is_log: np.ndarray) -> sparse.csr_matrix:
+    """Features that are log(1 + x) without it; others as they are."""
     data = X.data.astype(np.float64)
-    logged = np.repeat(is_gene, np.diff(X.indptr))
+    logged = np.repeat(is_log, np.diff(X.indptr))
     data[logged] = np.expm1(data[logged])
     return sparse.csc_matrix((data, X.indices, X.indptr), shape=X.shape).tocsr()
 

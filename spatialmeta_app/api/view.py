@@ -51,6 +51,12 @@ def feature(result_id: str, index: int) -> flask.Response:
     return _kept(_view(result_id).feature(index, flask.request.args.get("layer") or None), "<f4")
 
 
+@bp.get("/<result_id>/names")
+def names(result_id: str) -> flask.Response:
+    """JSON list of the names of the spots."""
+    return flask.jsonify(_view(result_id).names.tolist())
+
+
 @bp.get("/<result_id>/search")
 def search(result_id: str) -> flask.Response:
     """``?q=`` -> ``{hits}``: features and columns that fit, best first."""

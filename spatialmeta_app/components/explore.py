@@ -23,6 +23,7 @@ TOOLS = (
     ("trajectory", "arrow-up-right", "Trajectory", "T"),
 )
 GRAPH = {"displayModeBar": False}
+PROFILE_METHOD = "Local-linear smooth with a Gaussian kernel; band: 95 % at each position, spots taken as independent."
 WIDTH_UM = (20, 2000, 10)  # least, most, step of the corridor
 
 
@@ -167,7 +168,8 @@ def _centre() -> html.Div:
         **{"aria-label": "Spatial view. Arrow keys pan, plus and minus zoom, 0 shows everything."},
     )
     panes = html.Div([stage, html.Div(id=Explore.MORE, className="ex-more")], id=Explore.PANES, className="ex-panes")
-    return html.Div([_toolbar(), panes], className="sm-panel sm-fill sm-flush")
+    figure = html.Div(id=Explore.FIGURE, className="ex-figure", hidden=True, role="dialog", **{"aria-label": "Figure"})
+    return html.Div([_toolbar(), figure, panes], className="sm-panel sm-fill sm-flush ex-centre")
 
 
 def _toolbar() -> html.Div:
@@ -176,6 +178,11 @@ def _toolbar() -> html.Div:
         _button("zoom-in", "Zoom in (+)", **{"data-view": "in"}),
         _button("zoom-out", "Zoom out (−)", **{"data-view": "out"}),
         _button("fullscreen", "Show everything (0)", **{"data-view": "fit"}),
+        _button(
+            "image",
+            "Figure and data as a file (F)",
+            **{"data-view": "figure", "aria-expanded": "false", "aria-keyshortcuts": "F"},
+        ),
     ]
     hint = html.Span(id=Explore.HINT, className="sm-note ex-toolhint", **{"aria-live": "polite"})
     count = html.Span(id=Explore.COUNT, className="sm-note sm-num")
@@ -216,6 +223,7 @@ def _right() -> list[Component]:
         panel("Regions and paths", html.Ul(id=Explore.SHAPES, className="ex-list"), class_name="ex-shapes"),
         html.Div(id=Explore.MARKERS, className="sm-panel", hidden=True, role="region", **{"aria-label": "Markers"}),
         _trajectory(),
+        html.Div(id=Explore.ANNOUNCE, className="visually-hidden", **{"aria-live": "polite"}),
         html.Div(html.Div(id=Explore.SAVED, className="sm-note", role="status"), className="ex-status"),
     ]
 
@@ -241,12 +249,9 @@ def _trajectory() -> html.Div:
         id=Explore.WIDTH, type="range", min=least, max=most, step=step, value=300, class_name="form-range"
     )
     controls = [
-        html.Button(
-            [icon("arrow-left-right"), " Reverse"], id=Explore.REVERSE, className="btn btn-link btn-sm", type="button"
-        ),
-        html.Button(
-            "Scaled 0–1", id=Explore.SCALED, className="btn btn-link btn-sm", type="button", **{"aria-pressed": "true"}
-        ),
+        _link(Explore.REVERSE, "Reverse", "Reverse the direction (D)", icon_name="arrow-left-right"),
+        _link(Explore.SMOOTH, "Smooth", "Draw the path as a smooth curve (S)", **{"aria-pressed": "false"}),
+        _link(Explore.SCALED, "Scaled 0–1", "Each feature from 0 to 1", **{"aria-pressed": "true"}),
     ]
     title = [html.Span(id=Explore.TRAJECTORY_NAME), html.Span(id=Explore.TRAJECTORY_NOTE, className="sm-note")]
     return html.Div(
@@ -254,9 +259,12 @@ def _trajectory() -> html.Div:
             html.H2(title, className="sm-head"),
             html.Label("Corridor width in µm", htmlFor=Explore.WIDTH, className="visually-hidden"),
             width,
+            html.Div(controls, className="sm-row ex-ways"),
             dcc.Graph(id=Explore.PROFILE, figure=looks.BLANK, config=GRAPH, className="ex-profile"),
             html.Div(id=Explore.PROFILE_FEATURES, className="ex-chips"),
-            html.Div([html.Div(id=Explore.PROFILE_SEARCH), *controls], className="sm-row ex-profile-tools"),
+            html.Div(html.Div(id=Explore.PROFILE_SEARCH), className="sm-row ex-profile-tools"),
+            html.P(PROFILE_METHOD, className="sm-note"),
+            *_ranking(),
         ],
         id=Explore.TRAJECTORY,
         className="sm-panel",
@@ -264,3 +272,45 @@ def _trajectory() -> html.Div:
         role="region",
         **{"aria-labelledby": Explore.TRAJECTORY_NAME},
     )
+
+
+def _ranking() -> list[Component]:
+    """The features that change most along the path; filled by explore-trajectory.js."""
+    kinds = [("all", "all features"), ("ST", "genes"), ("SM", "metabolites"), ("list", "a list …")]
+    orders = [("test", "by the test"), ("peak", "by the peak")]
+    body = [
+        html.Div(
+            [_choice(Explore.RANK_KIND, "Features to test", kinds), _choice(Explore.RANK_ORDER, "Order", orders)],
+            className="sm-row ex-choices",
+        ),
+        html.Div(
+            [
+                html.Label("Names, symbols or m/z to test", htmlFor=Explore.RANK_LIST, className="visually-hidden"),
+                html.Textarea(
+                    id=Explore.RANK_LIST,
+                    className="form-control form-control-sm",
+                    placeholder="Pcp4, dopamine, 421.19 …",
+                    hidden=True,
+                ),
+            ]
+        ),
+        html.Ul(
+            id=Explore.ALONG, className="ex-list ex-along", **{"aria-label": "Features that change along the path"}
+        ),
+        html.P(id=Explore.RANK_NOTE, className="sm-note", role="status"),
+    ]
+    button = _link(
+        Explore.RANK, "What changes along it", "Rank the features along the path (H)",
+        icon_name="list-ol", **{"aria-expanded": "false", "aria-controls": Explore.RANKING},
+    )  # fmt: skip
+    return [html.Div(button, className="ex-ways"), html.Div(body, id=Explore.RANKING, hidden=True)]
+
+
+def _link(id: str, text: str, title: str, *, icon_name: str | None = None, **props: Any) -> html.Button:
+    content = [icon(icon_name), f" {text}"] if icon_name else text
+    return html.Button(content, id=id, title=title, className="btn btn-link btn-sm", type="button", **props)
+
+
+def _choice(id: str, label: str, options: Sequence[tuple[str, str]]) -> html.Div:
+    listed = [{"value": value, "label": text} for value, text in options]
+    return _labelled(id, label, dbc.Select(id=id, options=listed, value=options[0][0], size="sm"))

@@ -73,6 +73,7 @@ def marker_rows(
         ["group"],
         np.arange(view.meta["n_vars"]),
         is_gene=types == keys.ST,
+        logged=layer != keys.COUNTS,
     )
     spatial = None
     if permutations:

@@ -33,6 +33,9 @@ KEYS = (
     ("?", "This page"),
     ("Ctrl Z", "Undo in Explore"),
     ("Ctrl Shift Z", "Redo in Explore"),
+    ("m", "Explore: markers of the selection"),
+    ("d, s, h", "Explore: turn the path round, smooth it, rank what changes along it"),
+    ("f", "Explore: figure and data as a file"),
     ("Tab, Enter, Esc", "Reach, press, close"),
 )
 

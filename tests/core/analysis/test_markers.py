@@ -75,6 +75,13 @@ def test_table(joint: AnnData) -> None:
     assert set(left["type"]) == {keys.ST, keys.SM}
 
 
+def test_counts_are_linear(joint: AnnData) -> None:
+    left = markers(joint, "side", layer=keys.COUNTS).set_index(["group", "feature"]).loc["left"]
+    inside = (joint.obs["side"] == "left").to_numpy()
+    v = joint.layers[keys.COUNTS].toarray()[:, joint.var_names.get_loc("Gene2")].astype(float)
+    assert left.loc["Gene2", "log2fc"] == pytest.approx(np.log2(v[inside].mean() / v[~inside].mean()))
+
+
 def test_one_region_against_another(joint: AnnData) -> None:
     left, right = (joint.obs["side"] == "left").to_numpy(), (joint.obs["side"] == "right").to_numpy()
     found = compare(joint, left, right).set_index("feature").loc["Gene0"]
