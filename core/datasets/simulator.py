@@ -69,6 +69,9 @@ class Truth:
         One row a domain: ``visible_in`` ('both', 'ST' or 'SM') and ``parent``, with which the other modality merges it.
     true_st_xy
         (n_pixels, 2) where each MSI pixel truly lies, full-resolution ST pixels.
+    st_log_mean, sm_log_mean
+        float32 (n_spots, genes) and (n_spots, metabolites): logarithm of the noiseless level at the spots, before library
+        size, ionisation efficiency, dropout and draw.
     """
 
     rotation_deg: float
@@ -77,6 +80,8 @@ class Truth:
     warp: float
     domains: pd.DataFrame
     true_st_xy: np.ndarray
+    st_log_mean: np.ndarray
+    sm_log_mean: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -179,8 +184,10 @@ def _simulate_sample(
     st = _make_st(section, spots, chemistry, config.count_dropout, rng=rng)
     st.obs[keys.SAMPLE] = pd.Categorical([name] * st.n_obs)
     st.uns[keys.UNS_SPATIAL] = {name: _spatial(section, rng)}
-    grid, truth = _place_pixels(section, config, rng)
-    sm = _make_sm(section, grid, truth.true_st_xy, chemistry, config.intensity_dropout, rng=rng)
+    grid, true_xy, pixel_um = _place_pixels(section, config, rng)
+    levels = _log_means(section, st.obsm[keys.SPATIAL], chemistry)
+    truth = Truth(config.rotation_deg, config.flip, pixel_um, config.warp, _domain_table(), true_xy, **levels)
+    sm = _make_sm(section, grid, true_xy, chemistry, config.intensity_dropout, rng=rng)
     sm.obs[keys.SAMPLE] = pd.Categorical([name] * sm.n_obs)
     sm.uns["truth"] = {
         "rotation_deg": truth.rotation_deg,
@@ -228,8 +235,10 @@ def _array_origin(row: np.ndarray, column: np.ndarray) -> tuple[int, int]:
     return first[0], first[1]
 
 
-def _place_pixels(section: _Section, config: SimulateConfig, rng: np.random.Generator) -> tuple[np.ndarray, Truth]:
-    """Raw grid (n, 2) of the MSI pixels that lie on tissue, and the truth."""
+def _place_pixels(
+    section: _Section, config: SimulateConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Of the MSI pixels that lie on tissue: raw grid (n, 2), where they lie (n, 2), and the (x, y) size in µm."""
     pitch_um = SPOT_DISTANCE_UM * np.sqrt(np.sqrt(3) / 2 / config.pixel_density)
     stretch = np.sqrt(1 + config.anisotropy)
     pixel_um = (float(pitch_um * stretch), float(pitch_um / stretch))
@@ -247,8 +256,7 @@ def _place_pixels(section: _Section, config: SimulateConfig, rng: np.random.Gene
     inside = section.tissue.level(section.unit(true_xy)) <= 1
     grid, true_xy = grid[inside], true_xy[inside]
     grid = grid - grid.min(axis=0) + np.round(config.shift * SPOT_DISTANCE_UM / np.array(pixel_um)).astype(int)
-    truth = Truth(config.rotation_deg, config.flip, pixel_um, config.warp, _domain_table(), true_xy)
-    return grid, truth
+    return grid, true_xy, pixel_um
 
 
 def _warp(section: _Section, xy: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
@@ -257,6 +265,17 @@ def _warp(section: _Section, xy: np.ndarray, amount: float, rng: np.random.Gener
     moved = np.column_stack([SmoothField.draw(rng, wavelength=1.6, n_waves=4)(unit) for _ in range(2)])
     largest = np.sqrt((moved**2).sum(axis=1).max())
     return moved * (amount / largest * SPOT_DISTANCE_UM / UM_PER_PX)
+
+
+def _log_means(section: _Section, xy: np.ndarray, chemistry: _Chemistry) -> dict[str, np.ndarray]:
+    """Noiseless levels of both modalities at *xy* (n, 2), as :class:`Truth` has them."""
+    unit = section.unit(xy)
+    domain, gradient = section.tissue.domain(unit), section.tissue.gradient(unit)
+    programmes = {keys.ST: chemistry.expression, keys.SM: chemistry.intensity}
+    return {
+        f"{kind.lower()}_log_mean": what.log_mean(visible_domain(domain, kind), gradient).astype(np.float32)
+        for kind, what in programmes.items()
+    }
 
 
 def _make_st(
