@@ -1,4 +1,5 @@
-"""Run the benchmarks named on the command line, or all of them, and print what each measured."""
+"""Run the benchmarks named on the command line, or all of them, and print what each measured. Options that follow the
+names are for those benchmarks: `python -m benchmarks integration --seeds 2`."""
 
 from __future__ import annotations
 
@@ -8,10 +9,13 @@ import sys
 
 import benchmarks
 
-HIDDEN = {"__main__", "peers"}
+#: what others are built of
+HIDDEN = {"__main__", "peers", "pairs", "joint_samples", "scores", "integration_child"}
 
 
-def main(names: list[str]) -> int:
+def main(words: list[str]) -> int:
+    first_option = next((k for k, word in enumerate(words) if word.startswith("-")), len(words))
+    names, settings = words[:first_option], words[first_option:]
     known = [m.name for m in pkgutil.iter_modules(benchmarks.__path__) if m.name not in HIDDEN]
     unknown = sorted(set(names) - set(known))
     if unknown:
@@ -19,7 +23,8 @@ def main(names: list[str]) -> int:
         return 2
     for name in names or known:
         print(f"\n== {name}", flush=True)
-        importlib.import_module(f"benchmarks.{name}").main()
+        run = importlib.import_module(f"benchmarks.{name}").main
+        run(settings) if settings else run()
     return 0
 
 

@@ -70,7 +70,7 @@ class Truth:
     true_st_xy
         (n_pixels, 2) where each MSI pixel truly lies, full-resolution ST pixels.
     st_log_mean, sm_log_mean
-        float32 (n_spots, genes) and (n_spots, metabolites): logarithm of the noiseless level at the spots, before library
+        float32 (n_spots, genes) and (n_spots, metabolites): log of the noiseless level at the spots, before library
         size, ionisation efficiency, dropout and draw.
     """
 

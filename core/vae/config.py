@@ -2,56 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 
 from core.options import option
 
 AUTO = "auto"
 
-#: values of the settings that are left empty, by preset; docs/integration.md has the experiments behind them.
-#: The `paper-` presets are the published form: counts in, no neighbours, the authors' weights.
-PRESETS: dict[str, dict] = {
-    "single": {
-        "weight_st": 1.0,
-        "weight_sm": 1.0,
-        "weight_kl": 1.0,
-        "weight_mmd": 0.0,
-        "neighbours": 6,
-        "weight_agreement": 10.0,
-    },
-    "multi": {
-        "weight_st": 1.0,
-        "weight_sm": 1.0,
-        "weight_kl": 1.0,
-        "weight_mmd": 10.0,
-        "neighbours": 6,
-        "weight_agreement": 10.0,
-    },
-    "sm-only": {
-        "weight_st": 0.0,
-        "weight_sm": 1.0,
-        "weight_kl": 1.0,
-        "weight_mmd": 0.0,
-        "neighbours": 6,
-        "weight_agreement": 10.0,
-    },
-    "paper-single": {
-        "weight_st": 5.0,
-        "weight_sm": 1.0,
-        "weight_kl": 0.5,
-        "weight_mmd": 0.0,
-        "neighbours": 0,
-        "weight_agreement": 0.0,
-    },
-    "paper-multi": {
-        "weight_st": 8.0,
-        "weight_sm": 2.0,
-        "weight_kl": 1.0,
-        "weight_mmd": 10.0,
-        "neighbours": 0,
-        "weight_agreement": 0.0,
-    },
+_OURS = {
+    "weight_st": 1.0,
+    "weight_sm": 1.0,
+    "weight_kl": 1.0,
+    "weight_mmd": 0.0,
+    "weight_agreement": 10.0,
+    "neighbours": 18,
+    "neighbour_weight": 0.95,
+    "st_input": "log1p_rate",
+    "sm_input": "log1p_standardize",
+    "dispersion": "gene",
+    "kl_warmup_epochs": 16,
+    "validation": 0.1,
 }
+_PAPER = {
+    **_OURS,
+    "weight_agreement": 0.0,
+    "neighbours": 0,
+    "neighbour_weight": 0.0,
+    "st_input": "log1p",
+    "sm_input": "standardize",
+    "dispersion": "spot",
+    "kl_warmup_epochs": 400,
+    "validation": 0.0,
+}
+
+#: values of the settings that are left empty or 'auto', by preset; docs/integration.md has the experiments behind them.
+#: The `paper-` presets are the whole published form: each spot alone, counts and standardised intensities in, the
+#: authors' weights, all spots trained on to the last epoch.
+PRESETS: dict[str, dict] = {
+    "single": _OURS,
+    "multi": {**_OURS, "weight_mmd": 10.0},
+    "sm-only": {**_OURS, "weight_st": 0.0},
+    "paper-single": {**_PAPER, "weight_st": 5.0, "weight_kl": 0.5},
+    "paper-multi": {**_PAPER, "weight_st": 8.0, "weight_sm": 2.0, "weight_mmd": 10.0},
+    "paper-sm-only": {**_PAPER, "weight_st": 0.0},
+}
+SM_ONLY = frozenset({"sm-only", "paper-sm-only"})
 
 
 @dataclass(frozen=True)
@@ -82,8 +76,8 @@ class IntegrateConfig:
         minimum=0,
         maximum=200,
     )
-    neighbour_weight: float = option(
-        0.5, "share of the neighbours' mean in the encoder's input", minimum=0.0, maximum=1.0, advanced=True
+    neighbour_weight: float | None = option(
+        None, "share of the neighbours' mean in the encoder's input", minimum=0.0, maximum=1.0, advanced=True
     )
     batch_keys: str = option(
         "sample",
@@ -111,21 +105,21 @@ class IntegrateConfig:
     )
     dropout: float = option(0.1, "share of encoder units left out at random", minimum=0.0, maximum=0.9, advanced=True)
     st_input: str = option(
-        "log1p_rate",
+        AUTO,
         "gene values that the encoder sees: log of counts, or of counts over the spot's total",
-        choices=("log1p", "log1p_rate"),
+        choices=(AUTO, "log1p", "log1p_rate"),
         advanced=True,
         label="ST input",
     )
     sm_input: str = option(
-        "log1p_standardize",
+        AUTO,
         "metabolite values that the model sees: standardised, or log first",
-        choices=("standardize", "log1p_standardize"),
+        choices=(AUTO, "standardize", "log1p_standardize"),
         advanced=True,
         label="SM input",
     )
     dispersion: str = option(
-        "gene", "ZINB dispersion: one per gene, or decoded per spot", choices=("gene", "spot"), advanced=True
+        AUTO, "ZINB dispersion: one per gene, or decoded per spot", choices=(AUTO, "gene", "spot"), advanced=True
     )
     weight_single: float = option(
         1.0,
@@ -141,11 +135,16 @@ class IntegrateConfig:
         advanced=True,
         label="Weight of agreement",
     )
-    kl_warmup_epochs: int = option(
-        16, "epochs over which the KL weight grows to its full value", minimum=0, advanced=True, label="KL warm-up"
+    kl_warmup_epochs: int | None = option(
+        None,
+        "epochs over which the KL weight grows to its full value, at most all",
+        unit="epochs",
+        minimum=0,
+        advanced=True,
+        label="KL warm-up",
     )
-    validation: float = option(
-        0.1, "share of spots kept aside to see when to stop; 0: train on all", minimum=0.0, maximum=0.5, advanced=True
+    validation: float | None = option(
+        None, "share of spots kept aside to see when to stop; 0: train on all", minimum=0.0, maximum=0.5, advanced=True
     )
     patience: int = option(
         16, "epochs without improvement on the validation share before stopping", minimum=1, advanced=True
@@ -163,9 +162,10 @@ def resolve(config: IntegrateConfig, *, n_samples: int, has_st: bool, has_spatia
     preset = config.preset
     if preset == AUTO:
         preset = ("multi" if n_samples > 1 else "single") if has_st else "sm-only"
-    empty = {f.name for f in fields(config) if getattr(config, f.name) is None}
     values = dict(PRESETS[preset]) | ({} if has_spatial else {"neighbours": 0, "weight_agreement": 0.0})
-    return replace(config, preset=preset, **{k: v for k, v in values.items() if k in empty})
+    left = {name: value for name, value in values.items() if getattr(config, name) in {None, AUTO}}
+    settled = replace(config, preset=preset, **left)
+    return replace(settled, kl_warmup_epochs=min(settled.kl_warmup_epochs, settled.epochs))
 
 
 def as_plain(config: IntegrateConfig) -> dict:

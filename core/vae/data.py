@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import sparse
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.vae.distributions import SparseRows
 
-#: a smoothed copy of a matrix is kept when it takes at most this much; else it is computed batch by batch
-SMOOTHED_BYTES = 512 * 1024**2
+#: the smoothed inputs of the encoders, which are dense by nature, are kept in half precision when they take at most
+#: this much; else they are computed batch by batch. The values are the same.
+PREPARED_BYTES = 1024**3
+PIECE = 256  # spots smoothed at once
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,13 @@ class Minibatch:
     targets
         Measured values by modality; what is reconstructed.
     inputs
-        What the encoders see: the targets themselves, or smoothed over spatial neighbours.
+        What the encoders see, transformed, float32; left out where it is the transformed targets.
     batch
         Codes of the batch columns, int64, shape (rows, columns).
     """
 
     targets: dict[str, SparseRows]
-    inputs: dict[str, SparseRows]
+    inputs: dict[str, Tensor]
     batch: Tensor
 
     def __len__(self) -> int:
@@ -57,28 +60,47 @@ class Dataset:
         self.matrices = dict(matrices)
         self.batch = np.ascontiguousarray(batch, dtype=np.int64)
         self._smoother = smoother
-        self._smoothed = {} if smoother is None else dict(self._smooth_small())
+        self._transforms: dict[str, nn.Module] = {}
+        self._prepared: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.batch)
 
-    def _smooth_small(self) -> Iterator[tuple[str, sparse.csr_matrix]]:
-        for name, matrix in self.matrices.items():
-            if matrix.shape[0] * matrix.shape[1] * 8 <= SMOOTHED_BYTES:
-                yield name, sparse.csr_matrix(self._smoother @ matrix)
+    def prepare(self, transforms: Mapping[str, nn.Module]) -> None:
+        """Give the transforms by which smoothed values (rows, features) and their sums (rows,) become encoder inputs;
+        these are kept where they are small enough."""
+        if self._smoother is None:
+            return
+        self._transforms = {name: copy.deepcopy(transforms[name]).cpu() for name in self.matrices}
+        self._prepared = {}
+        everything = np.arange(len(self))
+        features = sum(matrix.shape[1] for matrix in self.matrices.values())
+        if len(self) * features * 2 <= PREPARED_BYTES:
+            self._prepared = {name: self._smoothed(name, everything) for name in self.matrices}
 
     def take(self, rows: np.ndarray, device: torch.device) -> Minibatch:
         """The minibatch of the given spots, int64 (n,)."""
         targets = {name: _sparse_rows(matrix[rows], device) for name, matrix in self.matrices.items()}
-        inputs = targets
-        if self._smoother is not None:
-            inputs = {name: _sparse_rows(self._smooth(name, rows), device) for name in self.matrices}
+        inputs = {name: self._input(name, rows).to(device).float() for name in self._transforms}
         return Minibatch(targets, inputs, torch.from_numpy(self.batch[rows]).to(device))
 
-    def _smooth(self, name: str, rows: np.ndarray) -> sparse.csr_matrix:
-        if name in self._smoothed:
-            return self._smoothed[name][rows]
-        return self._smoother[rows] @ self.matrices[name]
+    def _input(self, name: str, rows: np.ndarray) -> Tensor:
+        if name in self._prepared:
+            return self._prepared[name][torch.from_numpy(rows)]
+        return self._smoothed(name, rows)
+
+    @torch.no_grad()
+    def _smoothed(self, name: str, rows: np.ndarray) -> Tensor:
+        """Smoothed and transformed values, float16, shape (rows, features)."""
+        matrix, transform = self.matrices[name], self._transforms[name]
+        out = torch.empty(len(rows), matrix.shape[1], dtype=torch.float16)
+        for start in range(0, len(rows), PIECE):
+            weights = self._smoother[rows[start : start + PIECE]]
+            near, columns = np.unique(weights.indices, return_inverse=True)
+            weights = sparse.csr_matrix((weights.data, columns, weights.indptr), (weights.shape[0], len(near)))
+            mixed = torch.from_numpy(weights @ matrix[near].toarray())
+            out[start : start + PIECE] = transform(mixed, mixed.sum(1))
+        return out
 
 
 def _sparse_rows(matrix: sparse.csr_matrix, device: torch.device) -> SparseRows:

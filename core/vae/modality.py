@@ -56,11 +56,10 @@ class Transform(nn.Module):
         self.register_buffer("scale", torch.ones(n_features))
         self.register_buffer("target_total", torch.ones(()))
 
-    def forward(self, rows: SparseRows) -> Tensor:
-        """Shape (rows, features)."""
-        x = rows.dense
+    def forward(self, x: Tensor, totals: Tensor) -> Tensor:
+        """Of measured values (rows, features) and their sums (rows,)."""
         if self.kind.rate:
-            x = x * (self.target_total / rows.totals.clamp_min(1e-12))[:, None]
+            x = x * (self.target_total / totals.clamp_min(1e-12))[:, None]
         if self.kind.log:
             x = torch.log1p(x)
         return (x - self.shift) / self.scale if self.kind.standardize else x
@@ -91,7 +90,7 @@ class Likelihood(Protocol):
     """Output heads of a decoder with their error model. ``nll`` gives sums over a minibatch, one per repeat (see
     :func:`core.vae.distributions.zinb_nll`)."""
 
-    def nll(self, hidden: Tensor, rows: SparseRows, transformed: Tensor) -> Tensor: ...
+    def nll(self, hidden: Tensor, rows: SparseRows, transform: Transform) -> Tensor: ...
 
     def mean(self, hidden: Tensor) -> Tensor:
         """Expected values: shares of the library for counts, transformed values otherwise; (rows, features)."""
@@ -109,7 +108,7 @@ class Zinb(nn.Module):
         by_spot = modality.dispersion == "spot"
         self.log_theta = nn.Linear(n_in, p) if by_spot else nn.Parameter(torch.zeros(p))
 
-    def nll(self, hidden: Tensor, rows: SparseRows, transformed: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, rows: SparseRows, transform: Transform) -> Tensor:
         repeats = len(hidden) // len(rows)
         log_library = rows.totals.clamp_min(1e-6).log().repeat(repeats)[:, None]
         log_mu = torch.log_softmax(self.rate(hidden).float(), dim=-1) + log_library
@@ -132,10 +131,12 @@ class Gaussian(nn.Module):
         self.location = nn.Linear(n_in, len(modality.features))
         self.log_variance = nn.Linear(n_in, len(modality.features))
 
-    def nll(self, hidden: Tensor, rows: SparseRows, transformed: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, rows: SparseRows, transform: Transform) -> Tensor:
         repeats = len(hidden) // len(rows)
         log_variance = self.log_variance(hidden).float().clamp(-8.0, 8.0)
-        each = gaussian_nll(transformed.repeat(repeats, 1), self.location(hidden).float(), log_variance)
+        each = gaussian_nll(
+            transform(rows.dense, rows.totals).repeat(repeats, 1), self.location(hidden).float(), log_variance
+        )
         return each.view(repeats, -1).sum(1)
 
     def mean(self, hidden: Tensor) -> Tensor:
@@ -149,9 +150,9 @@ class Mse(nn.Module):
         super().__init__()
         self.location = nn.Linear(n_in, len(modality.features))
 
-    def nll(self, hidden: Tensor, rows: SparseRows, transformed: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, rows: SparseRows, transform: Transform) -> Tensor:
         repeats = len(hidden) // len(rows)
-        each = (transformed.repeat(repeats, 1) - self.location(hidden).float()).square()
+        each = (transform(rows.dense, rows.totals).repeat(repeats, 1) - self.location(hidden).float()).square()
         return each.view(repeats, -1).sum(1)
 
     def mean(self, hidden: Tensor) -> Tensor:

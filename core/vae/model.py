@@ -16,7 +16,7 @@ from core.context import Context
 from core.errors import DataError, FormatError, NotConvergedError
 from core.options import check, from_mapping
 from core.vae import checkpoint
-from core.vae.config import IntegrateConfig, as_plain, resolve
+from core.vae.config import SM_ONLY, IntegrateConfig, as_plain, resolve
 from core.vae.data import Dataset, column_moments
 from core.vae.modality import COUNT_LIKELIHOODS, TRANSFORMS, Modality
 from core.vae.module import Module
@@ -57,6 +57,7 @@ class Model:
     def encode(self, joint: ad.AnnData) -> Embeddings:
         """Embeddings of the spots of *joint*, which may be new; it must have all features of the training."""
         dataset = _dataset(joint, self.module.modalities, self.config, codes=None)
+        dataset.prepare(self.module.transforms)
         return _encode(self.module, dataset)
 
     def decode(self, latent: np.ndarray, *, correct_to: str = "") -> dict[str, np.ndarray]:
@@ -151,6 +152,7 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
         torch.manual_seed(settings.seed)
         module = Module(modalities, tuple(len(names) for names in levels), settings)
     _fit_transforms(module, dataset)
+    dataset.prepare(module.transforms)
     model = Model(module, settings, columns, levels)
     context.progress(0.0, f"training on {len(dataset)} spots")
     try:
@@ -208,7 +210,7 @@ def _modalities(joint: ad.AnnData, config: IntegrateConfig) -> list[Modality]:
         },
         keys.SM: {"likelihood": config.sm_likelihood, "input": config.sm_input, "weight": config.weight_sm},
     }
-    if config.preset == "sm-only":
+    if config.preset in SM_ONLY:
         described.pop(keys.ST)
     types = joint.var[keys.TYPE].astype(str).to_numpy()
     selected = (

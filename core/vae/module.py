@@ -89,7 +89,11 @@ class Module(nn.Module):
         return Posterior(mean, sigma, single or {self.modalities[0].name: mean})
 
     def inputs(self, minibatch: Minibatch) -> dict[str, Tensor]:
-        return {name: self.transforms[name](rows) for name, rows in minibatch.inputs.items()}
+        """What the encoders see, by modality."""
+        return minibatch.inputs or {name: self._transformed(name, rows) for name, rows in minibatch.targets.items()}
+
+    def _transformed(self, name: str, rows: SparseRows) -> Tensor:
+        return self.transforms[name](rows.dense, rows.totals)
 
     def forward(self, minibatch: Minibatch) -> Losses:
         """Draw z once and evaluate all terms (paper, eq. 18-19)."""
@@ -103,20 +107,20 @@ class Module(nn.Module):
         for name, rows in minibatch.targets.items():
             latents = [z, posterior.single[name]] if self.single_mean else [z]
             sources = [torch.cat([latent, batch], dim=1) for latent in latents]
-            transformed = inputs[name] if rows is minibatch.inputs[name] else self.transforms[name](rows)
-            terms[name] = self._reconstruct(name, sources, rows, transformed) / n
+            terms[name] = self._reconstruct(name, sources, rows) / n
         kl = kl_to_standard_normal(posterior.mean, posterior.sigma) / n
         return Losses(terms, kl, self._mmd(z, minibatch.batch), self._agreement(hidden, posterior.mean) / n)
 
-    def _reconstruct(self, name: str, sources: list[Tensor], rows: SparseRows, transformed: Tensor) -> Tensor:
+    def _reconstruct(self, name: str, sources: list[Tensor], rows: SparseRows) -> Tensor:
         """Sum over a minibatch, from the joint sample and, where there are several modalities, from the modality's
         own mean: one pass through a shared decoder."""
+        transform = self.transforms[name]
         if self.single_decoders is None:
             decoder = self.decoders[name]
-            nll = decoder["heads"].nll(decoder["body"](torch.cat(sources)), rows, transformed)
+            nll = decoder["heads"].nll(decoder["body"](torch.cat(sources)), rows, transform)
         else:
             pairs = zip((self.decoders[name], self.single_decoders[name]), sources, strict=True)
-            nll = torch.cat([d["heads"].nll(d["body"](s), rows, transformed) for d, s in pairs])
+            nll = torch.cat([d["heads"].nll(d["body"](s), rows, transform) for d, s in pairs])
         return nll[0] + self.config.weight_single * nll[1:].sum()
 
     def _mmd(self, z: Tensor, codes: Tensor) -> Tensor:

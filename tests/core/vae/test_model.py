@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score, roc_auc_score, silhouette_score
 
 from core.errors import ConfigError, DataError, FormatError
 from core.vae import IntegrateConfig, integrate, load
-from core.vae.config import PRESETS
+from core.vae.config import PRESETS, resolve
 from core.vae.model import Embeddings, contributions
 from tests.core.vae.conftest import make_pair
 from tests.core.vae.test_train import QUICK, Recorder
@@ -115,8 +115,10 @@ def test_features_that_are_not_selected_have_no_reconstruction(pair):
 def test_one_modality_alone(kind, slot):
     joint = make_pair(n=400)
     alone = joint[:, joint.var["type"] == kind].copy()
-    out = integrate(alone, IntegrateConfig(epochs=30, n_hidden=64))
+    # one ring: the domains are bands of five spots
+    out = integrate(alone, IntegrateConfig(epochs=30, n_hidden=64, neighbours=6))
     np.testing.assert_array_equal(out.obsm["X_emb"], out.obsm[slot])
+    assert (out.obsm["X_emb"].std(0) > 0.1).sum() >= 5
     seen = joint.obs["domain"].map({"ST": dict(zip("0123", "0122")), "SM": dict(zip("0123", "0012"))}[kind])  # noqa: B905
     found = KMeans(3, n_init=5, random_state=0).fit_predict(out.obsm["X_emb"])
     assert adjusted_rand_score(seen, found) > 0.8
@@ -232,3 +234,21 @@ def test_load_runs_no_code_and_refuses_other_files(tmp_path, capsys):
 def test_the_config_needs_no_torch():
     code = "import sys, core.vae; core.vae.IntegrateConfig(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_paper_presets_are_the_published_form():
+    """Weights and inputs of the authors' ``ConditionalVAESTSM`` (spatialmeta 0.0.3.0), modes single and multi."""
+    settled = {
+        name: resolve(IntegrateConfig(preset=name), n_samples=1, has_st=True, has_spatial=True)
+        for name in ("paper-single", "paper-multi", "paper-sm-only")
+    }
+    weights = {name: (c.weight_st, c.weight_sm, c.weight_kl, c.weight_mmd) for name, c in settled.items()}
+    assert weights == {
+        "paper-single": (5.0, 1.0, 0.5, 0.0),
+        "paper-multi": (8.0, 2.0, 1.0, 10.0),
+        "paper-sm-only": (0.0, 1.0, 1.0, 0.0),
+    }
+    for config in settled.values():
+        assert (config.st_input, config.sm_input, config.dispersion) == ("log1p", "standardize", "spot")
+        assert (config.neighbours, config.weight_agreement, config.validation) == (0, 0.0, 0.0)
+        assert config.kl_warmup_epochs == config.epochs  # the KL weight grows until the end

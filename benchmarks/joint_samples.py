@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from core import keys
 from core.datasets import SimulateConfig, SimulatedSample, simulate
@@ -17,6 +18,7 @@ from core.reassignment import reassign
 #: counts kept by thinning, and standard deviation of the log-normal noise on intensities: the simulator's own data are
 #: so clean that all methods find all domains
 THINNED, NOISE = 0.04, 1.6
+DATA = Path(os.environ.get("SPATIALMETA_TEST_DATA", Path(__file__).parents[2] / "shared/data"))
 
 
 @dataclass(frozen=True)
@@ -70,3 +72,39 @@ def _reassigned(sample: SimulatedSample, thinned: float, noise: float, rng: np.r
     seen_by = visible.reindex(domain).replace("both", "").to_numpy(dtype=str)
     log_mean = {keys.ST: sample.truth.st_log_mean[rows], keys.SM: sample.truth.sm_log_mean[rows]}
     return Pair(joint, domain, seen_by, log_mean)
+
+
+def dlpfc() -> Pair | None:
+    """`dlpfc_151673_pair` reassigned with the true alignment; the manual layers are the domains, '' where there is
+    none. None where the data are not there."""
+    folder = DATA / "dlpfc_151673_pair"
+    if not folder.exists():
+        return None
+    st, sm = ad.read_h5ad(folder / "st.h5ad"), ad.read_h5ad(folder / "sm.h5ad")
+    sm.obsm[keys.SPATIAL] = sm.obsm["true_st_xy"]
+    joint = select_features(reassign(st, sm), FeaturesConfig(n_genes=2000, n_metabolites=800))
+    return _known(joint, "layer")
+
+
+def vicari() -> Pair | None:
+    """`vicari_B1` and `vicari_A1` as two samples, reassigned with the experts' alignment; the regions are domains."""
+    folders = [DATA / name for name in ("vicari_B1", "vicari_A1")]
+    if not all(folder.exists() for folder in folders):
+        return None
+    parts = []
+    for folder in folders:
+        joint = reassign(ad.read_h5ad(folder / "st.h5ad"), ad.read_h5ad(folder / "sm.h5ad"))
+        joint.obs[keys.SAMPLE] = folder.name
+        joint = joint[np.asarray(joint.X[:, (joint.var[keys.TYPE] == keys.ST).to_numpy()].sum(1)).ravel() > 0].copy()
+        parts.append(joint)
+    joint = ad.concat(parts, merge="same", index_unique="-")
+    joint.obs[keys.SAMPLE] = joint.obs[keys.SAMPLE].astype("category")
+    return _known(select_features(joint, FeaturesConfig()), "region")
+
+
+def _known(joint: ad.AnnData, column: str) -> Pair:
+    joint = joint[:, joint.var[keys.SELECTED].to_numpy()].copy()
+    if keys.SAMPLE not in joint.obs:
+        joint.obs[keys.SAMPLE] = pd.Categorical(["sample"] * joint.n_obs)
+    domain = joint.obs[column].astype(object).where(joint.obs[column].notna(), "").astype(str).to_numpy()
+    return Pair(joint, domain, np.full(joint.n_obs, ""), {})

@@ -1,0 +1,99 @@
+"""How well an integration did, against what is known of its spots."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, roc_auc_score, silhouette_samples
+from sklearn.neighbors import NearestNeighbors
+
+from benchmarks.joint_samples import Pair
+
+NEIGHBOURS = 30  # of iLISI
+SIGNAL = 0.1  # standard deviation of a feature's log level over the spots, below which there is nothing to denoise
+
+
+@dataclass(frozen=True)
+class Score:
+    """NaN where a thing can not be said of this method or pair."""
+
+    ari: float
+    ilisi: float
+    batch_asw: float
+    genes: float
+    metabolites: float
+    contribution_auc: float
+    cpu_s: float
+    mb: float
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        return astuple(self)
+
+
+def score(pair: Pair, arrays: dict[str, np.ndarray], *, cpu_s: float, mb: float) -> Score:
+    """Score the arrays of a method: ``embedding``, and where it has them ``st``, ``sm``, ``contribution`` (of ST)."""
+    z = arrays["embedding"]
+    rows = slice(len(z))  # the authors' model may lack the last spot
+    sample = pair.joint.obs["sample"].astype(str).to_numpy()[rows]
+    mixed = len(np.unique(sample)) > 1
+    domain = pair.domain[rows]
+    return Score(
+        ari=ari(z, domain),
+        ilisi=ilisi(z, sample) if mixed else np.nan,
+        batch_asw=batch_asw(z, sample, domain) if mixed else np.nan,
+        genes=denoising(arrays.get("st"), pair.log_mean.get("ST")),
+        metabolites=denoising(arrays.get("sm"), pair.log_mean.get("SM")),
+        contribution_auc=contribution_auc(arrays.get("contribution"), pair.seen_by[rows]),
+        cpu_s=cpu_s,
+        mb=mb,
+    )
+
+
+def ari(z: np.ndarray, domain: np.ndarray) -> float:
+    """Adjusted Rand index of k-means at the true number of domains; spots without a domain are left out."""
+    known = domain != ""
+    n = len(np.unique(domain[known]))
+    return adjusted_rand_score(domain[known], KMeans(n, n_init=10, random_state=0).fit_predict(z[known]))
+
+
+def ilisi(z: np.ndarray, sample: np.ndarray) -> float:
+    """Median inverse Simpson index of the samples among 30 neighbours, scaled to [0, 1] (Luecken et al. 2022)."""
+    near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(z) - 1)).fit(z).kneighbors(return_distance=False)
+    codes = np.unique(sample, return_inverse=True)[1]
+    n = codes.max() + 1
+    share = np.stack([(codes[near] == k).mean(axis=1) for k in range(n)])
+    return float((np.median(1 / (share**2).sum(axis=0)) - 1) / (n - 1))
+
+
+def batch_asw(z: np.ndarray, sample: np.ndarray, domain: np.ndarray) -> float:
+    """Mean over domains of 1 - |silhouette of the samples| (Luecken et al. 2022); 1: mixed."""
+    found = []
+    for name in np.unique(domain[domain != ""]):
+        spots = domain == name
+        if len(np.unique(sample[spots])) > 1 and spots.sum() > len(np.unique(sample[spots])):
+            found.append(1 - np.abs(silhouette_samples(z[spots], sample[spots])).mean())
+    return float(np.mean(found)) if found else np.nan
+
+
+def denoising(values: np.ndarray | None, log_mean: np.ndarray | None) -> float:
+    """Median over features with a signal of the rank correlation with the noiseless level. Ranks, as the methods give
+    logarithms, rates and scaled values."""
+    if values is None or log_mean is None:
+        return np.nan
+    log_mean = log_mean[: len(values)]
+    signal = log_mean.std(axis=0) > SIGNAL
+    a, b = (rankdata(x[:, signal], axis=0) for x in (values, log_mean))
+    a, b = ((x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-12) for x in (a, b))
+    return float(np.median((a * b).mean(axis=0)))
+
+
+def contribution_auc(contribution: np.ndarray | None, seen_by: np.ndarray) -> float:
+    """Area under the curve: contribution of ST in domains that only ST sees against those that only SM sees."""
+    hidden = seen_by != ""
+    if contribution is None or len(np.unique(seen_by[hidden])) < 2:
+        return np.nan
+    return float(roc_auc_score(seen_by[hidden] == "ST", contribution[hidden]))
