@@ -93,11 +93,35 @@ def joint_step(given: argparse.Namespace) -> None:
     out = _output(given)
     with _reporting(given, given.step) as context:
         joint = _read_joints(given, context)
+        if getattr(given, "checkpoints", None):
+            context.checkpoints = Path(given.checkpoints)
         if given.step == "integrate" and keys.SELECTED not in joint.var:
             joint = run_step("features", {"joint": joint}, None, context.part("features", 0.0, 0.1))
             context.part("integrate", 0.1, 0.9)
         result = run_step(given.step, {"joint": joint}, config, context)
     _write(given, result, out)
+
+
+def encode(given: argparse.Namespace) -> None:
+    """A trained model and a joint object in, the object with the model's embeddings out."""
+    from core.preprocessing import normalize_modalities
+    from core.vae import load
+
+    out = _output(given)
+    if not Path(given.model).is_file():
+        raise DataError("a model.pt that integrate has written", found=f"no file {given.model}")
+    model, joint = load(Path(given.model)), io.read_h5ad(given.joint)
+    if keys.TYPE not in joint.var:
+        raise DataError(f"var['{keys.TYPE}'] to say ST or SM", found="no such column", mend="Run reassign first.")
+    with _reporting(given, "encode"):
+        normalize_modalities(
+            joint,
+            gene_target=model.target_sums.get(keys.ST),
+            metabolite_target=model.target_sums.get(keys.SM),
+            normalisation="total" if model.target_sums else "none",
+        )
+        placed = model.place(joint)
+    _write(given, placed, out)
 
 
 def concat(given: argparse.Namespace) -> None:

@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_inspect(subparsers)
     for name in STEPS:
         _add_step(subparsers, name)
+    _add_encode(subparsers)
     _add_concat(subparsers)
     _add_polarity(subparsers)
     _add_markers(subparsers)
@@ -117,6 +118,10 @@ def _add_step(subparsers, name: str) -> None:
         parser.add_argument("joint", metavar="JOINT", help=f"h5ad of the step before{more}", **many)
         if many:
             _add_names(parser)
+            about = (
+                "keep the trained model (model.pt) and checkpoints here; a run of the same settings goes on from them"
+            )
+            parser.add_argument("--checkpoints", metavar="FOLDER", help=about)
         parser.add_argument("--out", required=True, metavar="RESULT", help="h5ad to write")
     settings.add_to(parser, "settings")
     parser.set_defaults(step=name, settings=settings)
@@ -128,6 +133,14 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="names of the samples, with commas (default: their own, else the files')",
     )
+
+
+def _add_encode(subparsers) -> None:
+    about = "place spots, which may be new, in the embedding of a trained model"
+    parser = _command(subparsers, "encode", about, commands.encode)
+    parser.add_argument("model", metavar="MODEL", help="model.pt of integrate")
+    parser.add_argument("joint", metavar="JOINT", help="h5ad with the features of the model, of reassign or later")
+    parser.add_argument("--out", required=True, metavar="RESULT", help="h5ad to write")
 
 
 def _add_concat(subparsers) -> None:

@@ -56,8 +56,16 @@ def normalize_total(
     return normalized, target_sum
 
 
-def normalize_modalities(adata: AnnData, *, gene_target: float | None = 1e4, normalisation: str = "total") -> None:
-    """Write ``layers['normalized']`` of the joint object, in place: ST total + log1p, SM total to the median (TIC).
+def normalize_modalities(
+    adata: AnnData,
+    *,
+    gene_target: float | None = 1e4,
+    metabolite_target: float | None = None,
+    normalisation: str = "total",
+) -> None:
+    """Write ``layers['normalized']`` of the joint object, in place: ST total + log1p, SM total (TIC).
+
+    Targets that are None are the median totals.
 
     With ``normalisation='none'`` metabolites keep their intensities and genes get log1p only. The totals used are
     recorded in ``uns['spatialmeta']['target_sums']``. Columns keep their order.
@@ -74,7 +82,8 @@ def normalize_modalities(adata: AnnData, *, gene_target: float | None = 1e4, nor
             part = sparse.csr_matrix(part, dtype=np.float32)
             parts.append(part.log1p() if is_genes else part)
         else:
-            normalized, targets[modality] = normalize_total(part, gene_target if is_genes else None, log=is_genes)
+            target = gene_target if is_genes else metabolite_target
+            normalized, targets[modality] = normalize_total(part, target, log=is_genes)
             parts.append(normalized)
         columns.append(where)
     stacked = sparse.hstack(parts, format="csr", dtype=np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anndata as ad
@@ -47,18 +47,30 @@ class Model:
         As resolved for the training.
     batch_columns, batch_levels
         obs columns of the batch effects and their levels, in the order of the embedding.
+    target_sums
+        Total that each modality's spots were normalised to, by modality; empty where they were not.
     """
 
     module: Module
     config: IntegrateConfig
     batch_columns: tuple[str, ...]
     batch_levels: tuple[tuple[str, ...], ...]
+    target_sums: dict[str, float] = field(default_factory=dict)
 
     def encode(self, joint: ad.AnnData) -> Embeddings:
         """Embeddings of the spots of *joint*, which may be new; it must have all features of the training."""
         dataset = _dataset(joint, self.module.modalities, self.config, codes=None)
         dataset.prepare(self.module.transforms)
         return _encode(self.module, dataset)
+
+    def place(self, joint: ad.AnnData) -> ad.AnnData:
+        """A new object with the embeddings and contributions that :func:`integrate` writes, for spots that may be new.
+
+        ``layers['normalized']`` must be normalised to :attr:`target_sums`.
+        """
+        out = _share(joint)
+        _write_embeddings(out, self.encode(joint))
+        return out
 
     def decode(self, latent: np.ndarray, *, correct_to: str = "") -> dict[str, np.ndarray]:
         """Expected values of latent means (n, n_latent) by modality, for a level of the first batch column or, if
@@ -96,6 +108,7 @@ class Model:
             "modalities": modalities,
             "batch_columns": list(self.batch_columns),
             "batch_levels": [list(levels) for levels in self.batch_levels],
+            "target_sums": {str(name): float(value) for name, value in self.target_sums.items()},
             "weights": {name: value.cpu() for name, value in self.module.state_dict().items()},
         }
         checkpoint.write(Path(path), content)
@@ -112,7 +125,7 @@ def load(path: Path) -> Model:
     levels = tuple(tuple(names) for names in content["batch_levels"])
     module = Module(modalities, tuple(len(names) for names in levels), config)
     module.load_state_dict(content["weights"])
-    return Model(module.eval(), config, tuple(content["batch_columns"]), levels)
+    return Model(module.eval(), config, tuple(content["batch_columns"]), levels, content.get("target_sums", {}))
 
 
 def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context: Context | None = None) -> ad.AnnData:
@@ -153,7 +166,8 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
         module = Module(modalities, tuple(len(names) for names in levels), settings)
     _fit_transforms(module, dataset)
     dataset.prepare(module.transforms)
-    model = Model(module, settings, columns, levels)
+    target_sums = dict(joint.uns.get(keys.UNS, {}).get(keys.TARGET_SUMS, {}))
+    model = Model(module, settings, columns, levels, target_sums)
     context.progress(0.0, f"training on {len(dataset)} spots")
     try:
         history = fit(module, dataset, settings, context)
@@ -321,10 +335,9 @@ def _angular_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return 1 - np.arccos(np.clip(cosine, -1, 1)) / np.pi
 
 
-def _result(joint: ad.AnnData, model: Model, dataset: Dataset, history: TrainingHistory) -> ad.AnnData:
-    """A new object that shares the matrices of *joint* and has the outputs beside them."""
-    embeddings = _encode(model.module, dataset)
-    out = ad.AnnData(
+def _share(joint: ad.AnnData) -> ad.AnnData:
+    """A new object that shares the matrices of *joint*."""
+    return ad.AnnData(
         X=joint.X,
         obs=joint.obs.copy(),
         var=joint.var.copy(),
@@ -334,11 +347,21 @@ def _result(joint: ad.AnnData, model: Model, dataset: Dataset, history: Training
         varm=dict(joint.varm),
         uns=dict(joint.uns),
     )
+
+
+def _write_embeddings(out: ad.AnnData, embeddings: Embeddings) -> None:
     out.obsm[keys.X_EMB] = embeddings.joint
     for name, mean in embeddings.single.items():
         out.obsm[keys.X_EMB_MODALITY[name]] = mean
     for name, share in contributions(embeddings).items():
         out.obs[keys.CONTRIBUTION[name]] = share
+
+
+def _result(joint: ad.AnnData, model: Model, dataset: Dataset, history: TrainingHistory) -> ad.AnnData:
+    """A new object that has the outputs beside what *joint* has."""
+    embeddings = _encode(model.module, dataset)
+    out = _share(joint)
+    _write_embeddings(out, embeddings)
     if model.config.reconstruct:
         out.layers[keys.RECONSTRUCTION] = _reconstruction(joint, model, embeddings.joint)
     training = {

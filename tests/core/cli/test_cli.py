@@ -264,6 +264,22 @@ def test_align_by_a_landmark_file(folder: Path, tmp_path: Path, capsys: pytest.C
     assert "sm_x, sm_y, st_x, st_y" in capsys.readouterr().err
 
 
+def test_encode_places_the_spots_of_the_training_where_it_put_them(tmp_path: Path, folder: Path, capsys) -> None:
+    """The object of reassign, not normalised, goes in."""
+    joint, kept = folder / "joint.h5ad", tmp_path / "kept"
+    settings = ["--epochs", "2", "--checkpoints", str(kept)]
+    assert main(["integrate", str(joint), "--out", str(tmp_path / "i.h5ad"), *settings]) == 0
+    assert main(["encode", str(kept / "model.pt"), str(joint), "--out", str(tmp_path / "e.h5ad")]) == 0
+    trained, placed = read_h5ad(tmp_path / "i.h5ad"), read_h5ad(tmp_path / "e.h5ad")
+    for slot in (keys.X_EMB, *keys.X_EMB_MODALITY.values()):
+        np.testing.assert_allclose(placed.obsm[slot], trained.obsm[slot], atol=1e-5)
+    np.testing.assert_allclose(
+        placed.obs[keys.CONTRIBUTION[keys.ST]], trained.obs[keys.CONTRIBUTION[keys.ST]], atol=1e-5
+    )
+    assert main(["encode", str(tmp_path / "none.pt"), str(joint), "--out", str(tmp_path / "n.h5ad")]) == 2
+    assert "no file" in capsys.readouterr().err
+
+
 def test_several_samples_are_joined(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     joint = str(folder / "joint.h5ad")
     out = tmp_path / "joined.h5ad"
