@@ -355,17 +355,12 @@ def _write(given: argparse.Namespace, result: AnnData, out: Path, aligned: AnnDa
     alignment = (aligned if aligned is not None else result).uns.get(keys.UNS, {}).get(keys.ALIGNMENT)
     if alignment is not None and (aligned is not None or getattr(given, "step", "") == "align"):
         beside = out.with_name(out.stem + ".transform.json")
-        write_text(_transform_json(alignment), beside)
+        io.write_alignment(alignment, beside)
         written["transform"] = str(beside)
     facts = {"n_obs": result.n_obs, "n_vars": result.n_vars, "history": history(result)}
     seconds = round(time.perf_counter() - given.started, 2)
     sentence = f"wrote {', '.join(written.values())}: {result.n_obs:,} x {result.n_vars:,}, {seconds:g} s"
     answer(given, sentence, **written, seconds=seconds, **facts)
-
-
-def _transform_json(alignment: Any) -> str:
-    """The alignment as JSON, whether it is kept as JSON text already or as a tree of numbers and arrays."""
-    return alignment if isinstance(alignment, str) else json.dumps(_plain(alignment), indent=1)
 
 
 def _truth_json(truth: Any) -> str:

@@ -1,5 +1,6 @@
 """Readers by format, the checks of untrusted files, the atomic writer: the only part of core that opens files."""
 
+from core.io.alignment import read_alignment, write_alignment
 from core.io.checks import Check, check_sm, check_st
 from core.io.h5ad import read_h5ad
 from core.io.images import read_image
@@ -12,9 +13,11 @@ __all__ = [
     "check_pair",
     "check_sm",
     "check_st",
+    "read_alignment",
     "read_h5ad",
     "read_image",
     "read_sm",
     "read_st",
+    "write_alignment",
     "write_h5ad",
 ]

@@ -1,4 +1,4 @@
-"""Small text files (JSON, CSV): read up to a size, written whole or not at all."""
+"""Small files (JSON, CSV, npz): texts read up to a size; written whole or not at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ def read_text(path: str | Path, what: str) -> str:
 
 
 def write_text(text: str, path: str | Path) -> None:
-    """Write *text* (UTF-8) under a temporary name, fsync, rename; on failure what was there before stays.
+    """:func:`write_bytes` of *text* as UTF-8."""
+    write_bytes(text.encode("utf-8"), path)
+
+
+def write_bytes(content: bytes, path: str | Path) -> None:
+    """Write *content* under a temporary name, fsync, rename; on failure what was there before stays.
 
     Raises
     ------
@@ -42,8 +47,8 @@ def write_text(text: str, path: str | Path) -> None:
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0o077)

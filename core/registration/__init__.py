@@ -4,6 +4,8 @@ Importing this package loads neither torch nor anndata, so that the web process 
 """
 
 from core.registration.align import AlignConfig, Pair, align, register
+from core.registration.diffeomorphism import Diffeomorphism
+from core.registration.images import PixelGrid
 from core.registration.landmarks import Landmarks, fit_landmarks
 from core.registration.manual import ManualBase, manual_base, manual_transform
 from core.registration.result import Orientation, Quality, RegistrationResult
@@ -13,10 +15,12 @@ __all__ = [
     "Affine",
     "AlignConfig",
     "Composition",
+    "Diffeomorphism",
     "Landmarks",
     "ManualBase",
     "Orientation",
     "Pair",
+    "PixelGrid",
     "Quality",
     "RegistrationResult",
     "Similarity",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +13,13 @@ from core.context import Context
 from core.errors import DataError
 from core.options import option
 from core.registration.features import Components, agreement, components
-from core.registration.fit import Agreement, Fit, all_turns, around, fit
+from core.registration.fit import Fit, all_turns, around, fit
 from core.registration.frame import at_capture_limit
 from core.registration.landmarks import Landmarks, fit_landmarks, from_text, leave_one_out, residuals
 from core.registration.manual import manual_transform
+from core.registration.nonrigid import TIMES, Refined, refine
 from core.registration.outline import alpha_shape, point_distance
+from core.registration.pictures import Pictures
 from core.registration.quality import measure
 from core.registration.result import Quality, RegistrationResult
 from core.registration.section import Section, make_section
@@ -27,6 +29,11 @@ from core.registration.transforms import Similarity, Transform
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from core.registration.losses import Objective
+
+#: of the non-rigid stage: what lies within the outline can only be told from the measured values
+NONRIGID_WEIGHTS = {"outline": 1.0, "features": 0.3, "landmarks": 1.0}
+LINEAR_SHARE = 0.5  # of the work, where a deformation follows
 #: landmark pairs from which on they tell turn and mirror image
 STARTING = 3
 
@@ -51,7 +58,11 @@ class AlignConfig:
     scale_y: float = option(1.0, "Stretch along SM's y, upon equal areas", minimum=0.01, maximum=100.0)
     shift_x_um: float = option(0.0, "Move right, from SM's centre on ST's centre", unit="µm")
     shift_y_um: float = option(0.0, "Move down, from SM's centre on ST's centre", unit="µm")
-    transform: str = option("similarity", "Turn, scales and shift; or also a shear", choices=("similarity", "affine"))
+    transform: str = option(
+        "similarity",
+        "Turn, scales and shift; also a shear; or also a smooth deformation",
+        choices=("similarity", "affine", "nonrigid"),
+    )
     landmarks: str = option("", "Pairs [[sm x, sm y, st x, st y], …]; on the command line also a CSV file")
     landmark_fit: str = option(
         "affine", "Map through the landmarks, where they are fitted alone", choices=("similarity", "affine", "spline")
@@ -86,14 +97,31 @@ class AlignConfig:
         maximum=100.0,
         advanced=True,
     )
+    reach: float = option(
+        6.0,
+        "A deformation moves places nearer than this about alike",
+        unit="spot distances",
+        minimum=1.0,
+        maximum=100.0,
+        advanced=True,
+        label="Reach of a deformation",
+    )
+    stiffness: float = option(
+        0.005,
+        "Resistance to deformation; of a field of 1 spot distance, beside the loss",
+        minimum=1e-6,
+        maximum=1e3,
+        advanced=True,
+    )
 
 
 def align(st: AnnData, sm: AnnData, config: AlignConfig | None = None, context: Context | None = None) -> AnnData:
     """A copy of *sm* whose ``obsm['spatial']`` lies in the frame of *st* (full-resolution image pixels, [x, y]).
 
-    Minimises the two-way distance of the outlines over turn, mirror image, scales and shift (paper, eq. 1-7, without
-    the diffeomorphism). Also writes ``obsm['spatial_raw']``, the coordinates as measured, and
-    ``uns['spatialmeta']['alignment']``, the :class:`RegistrationResult` as a dictionary.
+    Minimises the two-way distance of the outlines over turn, mirror image, scales and shift, and for ``nonrigid`` also
+    over a diffeomorphism, to which the measured values contribute (paper, eq. 1-7). Also writes
+    ``obsm['spatial_raw']``, the coordinates as measured, and ``uns['spatialmeta']['alignment']``, the
+    :class:`RegistrationResult` as a dictionary.
 
     Raises
     ------
@@ -170,10 +198,15 @@ def register(pair: Pair, config: AlignConfig, context: Context) -> RegistrationR
         config = replace(config, flip=placed.flip)
     found = _fit(placed, pair, (st, sm), config, context)
     transform = transform_of(found.best.flip[0], found.best.values[0], sm, st)
+    history, stopped, note = found.history, found.stopped, ""
+    if config.transform == "nonrigid" and stopped != "cancelled":
+        refined = _refined(found, marks, pair, both=(st, sm), config=config, context=context)
+        transform, history, stopped = refined.transform, refined.history, refined.stopped
+        note = "" if refined.kept else f"The linear map was kept; a deformation was not used: {refined.reason}."
     context.preview("alignment", xy=transform.forward(pair.sm_xy).astype(np.float32))
     quality = _marked(measure(transform, **points), transform, marks, pair)
     context.progress(1.0, "aligned", outline_um=quality.outline_mean_um)
-    return RegistrationResult(transform, pair.um_per_px, quality, found.orientation, found.history, found.stopped)
+    return RegistrationResult(transform, pair.um_per_px, quality, found.orientation, history, stopped, note)
 
 
 def sections(pair: Pair, config: AlignConfig) -> tuple[Section, Section]:
@@ -230,26 +263,65 @@ def _fit(placed: Similarity, pair: Pair, both: tuple[Section, Section], config: 
         step=config.step,
         tolerance=config.tolerance,
         scale=config.robust_distance,
-        free=np.array([True, True, True, config.transform == "affine", True, True]),
+        free=np.array([True, True, True, config.transform != "similarity", True, True]),
     )
-    watch = _Watch(context, pair.sm_xy, st, sm, pair.um_per_px, config.robust_distance)
-    return fit(sm, st, starts, how, agreement=None if given else _agreement(pair, st, sm), watch=watch)
+    share = LINEAR_SHARE if config.transform == "nonrigid" else 1.0
+    watch = _Watch(context, pair.sm_xy, st, sm, pair.um_per_px, config.robust_distance, share)
+    return fit(sm, st, starts, how, agreement=None if given else _Agreement(pair, st, sm), watch=watch)
 
 
-def _agreement(pair: Pair, st: Section, sm: Section) -> Agreement:
+def _refined(
+    found: Fit, marks: Landmarks, pair: Pair, *, both: tuple[Section, Section], config: AlignConfig, context: Context
+) -> Refined:
+    from core.registration.lddmm import Deforming
+    from core.registration.objective import make_objective
+
+    st, sm = both
+    pictures = Pictures(st, sm, pair.st_xy, pair.sm_xy, pair.values)
+    pairs = (sm.work(marks.sm_xy), st.work(marks.st_xy)) if len(marks) else None
+
+    def objective(sm: Section, st: Section) -> Objective:
+        scale = config.robust_distance
+        return make_objective(sm, st, NONRIGID_WEIGHTS, scale=scale, pictures=pictures, landmarks=pairs)
+
+    def watch(fraction: float, transform: Transform, terms: dict[str, float]) -> bool:
+        context.preview("alignment", xy=transform.forward(pair.sm_xy).astype(np.float32))
+        done = LINEAR_SHARE + (0.99 - LINEAR_SHARE) * fraction
+        context.progress(done, "deforming", **{f"loss_{name}": value for name, value in terms.items()})
+        return context.cancelled()
+
+    score = _Agreement(pair, st, sm)
+    return refine(
+        found.best,
+        sm,
+        st,
+        objective,
+        Deforming(config.reach, config.stiffness, TIMES, config.max_steps, config.tolerance),
+        trust=config.robust_distance,
+        points=pair.sm_xy,
+        agreement=None if pair.values is None else score.of,
+        watch=watch,
+    )
+
+
+class _Agreement:
     """How well the measured values fit each other; their components are made at the first call only."""
 
-    @cache
-    def both() -> tuple[Components, Components]:
-        counts, intensities = pair.values
-        return components(counts, pair.st_xy), components(intensities, pair.sm_xy)
+    def __init__(self, pair: Pair, st: Section, sm: Section) -> None:
+        self.pair, self.st, self.sm = pair, st, sm
 
-    def score(flip: bool, values: np.ndarray) -> float:
-        if pair.values is None:
+    def __call__(self, flip: bool, values: np.ndarray) -> float:
+        return self.of(transform_of(flip, values, self.sm, self.st))
+
+    def of(self, transform: Transform) -> float:
+        if self.pair.values is None:
             return 0.0
-        return agreement(transform_of(flip, values, sm, st), *both(), reach=1 / st.unit)
+        return agreement(transform, *self._components, reach=1 / self.st.unit)
 
-    return score
+    @cached_property
+    def _components(self) -> tuple[Components, Components]:
+        counts, intensities = self.pair.values
+        return components(counts, self.pair.st_xy), components(intensities, self.pair.sm_xy)
 
 
 @dataclass(frozen=True)
@@ -262,11 +334,14 @@ class _Watch:
     sm: Section
     um_per_px: float
     scale: float
+    share: float = 1.0
 
     def __call__(self, fraction: float, message: str, best: Starts) -> bool:
         transform = transform_of(best.flip[0], best.values[0], self.sm, self.st)
         self.context.preview("alignment", xy=transform.forward(self.sm_xy).astype(np.float32))
         # The distance whose loss is the mean loss, see losses.robust.
         distance = self.scale * np.sqrt((1 + best.loss[0] / self.scale**2) ** 2 - 1)
-        self.context.progress(fraction, message, outline_um=float(distance / self.st.unit * self.um_per_px))
+        self.context.progress(
+            self.share * fraction, message, outline_um=float(distance / self.st.unit * self.um_per_px)
+        )
         return self.context.cancelled()

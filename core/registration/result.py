@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from core.registration.images import LINEAR, PixelGrid, resample
 from core.registration.transforms import Transform, transform_from_dict
 
 
@@ -84,6 +85,8 @@ class RegistrationResult:
         The loss after every step of the last descent, (n,), in squared spot distances; empty where nothing was fitted.
     stopped
         Why the fit ended: 'manual', 'landmarks', 'converged', 'steps' or 'cancelled'.
+    note
+        What else there is to know, as a sentence: that a deformation was dropped, and why.
     """
 
     transform: Transform
@@ -92,6 +95,7 @@ class RegistrationResult:
     orientation: Orientation = field(default_factory=Orientation)
     history: np.ndarray = field(default_factory=lambda: np.zeros(0))
     stopped: str = "manual"
+    note: str = ""
 
     def forward(self, xy: np.ndarray) -> np.ndarray:
         """SM points *xy* (n, 2) as measured, in the ST frame, (n, 2)."""
@@ -101,8 +105,21 @@ class RegistrationResult:
         """ST points *xy* (n, 2) in the frame in which SM was measured, (n, 2)."""
         return self.transform.inverse(xy)
 
+    def forward_image(
+        self, image: np.ndarray, sm: PixelGrid, st: PixelGrid, *, order: int = LINEAR, fill: float = np.nan
+    ) -> np.ndarray:
+        """*image* on the grid *sm* of the SM frame as it looks on the grid *st* of the ST frame, see `resample`."""
+        return resample(image, sm, st, self.inverse, order=order, fill=fill)
+
+    def inverse_image(
+        self, image: np.ndarray, st: PixelGrid, sm: PixelGrid, *, order: int = LINEAR, fill: float = np.nan
+    ) -> np.ndarray:
+        """*image* on the grid *st* of the ST frame (the histology) as it looks on the grid *sm* of the SM frame."""
+        return resample(image, st, sm, self.forward, order=order, fill=fill)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, texts, lists and dictionaries: goes into JSON and, as it is, into ``uns`` of an h5ad."""
+        """Numbers, texts, lists, dictionaries, and the arrays of a deformation: goes as it is into ``uns`` of an h5ad,
+        and by :func:`core.io.write_alignment` into JSON."""
         return {
             "transform": self.transform.to_dict(),
             "um_per_px": float(self.um_per_px),
@@ -110,6 +127,7 @@ class RegistrationResult:
             "orientation": _plain(self.orientation),
             "history": [float(v) for v in self.history],
             "stopped": self.stopped,
+            "note": self.note,
         }
 
     @classmethod
@@ -130,6 +148,7 @@ class RegistrationResult:
             ),
             history=np.asarray(values["history"], dtype=np.float64),
             stopped=str(values["stopped"]),
+            note=str(values.get("note", "")),
         )
 
 

@@ -1,0 +1,128 @@
+"""The stage after the linear ones: rounds of deformation that trust less and less of what does not fit; its guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from core.registration.section import Section
+from core.registration.starts import Starts, transform_of
+from core.registration.transforms import Composition, Transform
+
+if TYPE_CHECKING:
+    from core.registration.lddmm import Deformed, Deforming
+    from core.registration.losses import Map, Objective
+
+#: trusted distance of the outlines in each round, as a share of the first
+TRUSTED = (1.0, 0.5, 0.25, 0.25)
+TIMES = 5  # steps in time of the velocity: 1 spot distance in 5 steps is 0.01 from the end of the continuous flow
+#: the deformation is kept while the area of no place shrinks to less than this share of the usual one
+LEAST_AREA = 0.2
+#: and while the measured values agree at least so well, as a share of how they agreed before it
+LEAST_AGREEMENT = 0.75
+
+#: fraction done, the map so far, its loss terms -> whether to stop
+Watch = Callable[[float, Transform, dict[str, float]], bool]
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What :func:`refine` found.
+
+    Attributes
+    ----------
+    transform
+        The deformation and the linear map after it; the linear map from before where it was not *kept*.
+    kept, reason
+        Whether the deformation is used, and why not.
+    history, stopped
+        See :class:`core.registration.lddmm.Deformed`.
+    """
+
+    transform: Transform
+    kept: bool
+    reason: str
+    history: np.ndarray
+    stopped: str
+
+
+def refine(
+    start: Starts,
+    sm: Section,
+    st: Section,
+    objective: Callable[[Section, Section], Objective],
+    how: Deforming,
+    *,
+    trust: float,
+    points: np.ndarray,
+    agreement: Callable[[Transform], float] | None = None,
+    watch: Watch | None = None,
+) -> Refined:
+    """Deform *sm* on *st*, from the linear map *start*.
+
+    Outlines that stay far apart are no borders of the same tissue (a fold, a piece that one section lacks): each round
+    takes the distances that the last one left and weighs every outline point by (1 + (distance / trust)²)^-2, the
+    weights of a Geman-McClure loss, with *trust* falling (graduated non-convexity: Blake & Zisserman 1987).
+
+    Parameters
+    ----------
+    objective
+        Made of the SM and the ST section with the weights of a round.
+    trust
+        Distance of the outlines that counts a quarter in the first round, spot distances.
+    points
+        (n, 2) SM as measured: where folding would do harm.
+    agreement
+        How well the measured values agree under a map, in [0, 1]: a deformation that they clearly speak against is
+        dropped.
+    """
+    from core.registration.lddmm import deform
+
+    def whole(found: Deformed) -> Composition:
+        linear = transform_of(found.linear.flip[0], found.linear.values[0], sm, st)
+        return Composition((found.flow.scaled(sm.unit, sm.centre), linear))
+
+    def round_of(distance: float) -> Callable[[Map], Objective]:
+        return lambda map: objective(*trusted(map, sm, st, distance))
+
+    found = deform(
+        [round_of(share * trust) for share in TRUSTED],
+        start,
+        sm.xy,
+        how,
+        watch=None if watch is None else lambda done, so_far, terms: watch(done, whole(so_far), terms),
+    )
+    before, after = transform_of(start.flip[0], start.values[0], sm, st), whole(found)
+    reason = objection(before, after, points, agreement)
+    return Refined(before if reason else after, not reason, reason, found.history, found.stopped)
+
+
+def trusted(map: Map, sm: Section, st: Section, distance: float) -> tuple[Section, Section]:
+    """SM and ST with the weights of outline points that lie far from the other's outline under *map* reduced."""
+    import torch
+
+    moved = map.forward(torch.as_tensor(sm.xy, dtype=torch.float32))[0].numpy()
+    to_st, to_sm = cKDTree(st.xy).query(moved)[0], cKDTree(moved).query(st.xy)[0]
+    return tuple(
+        replace(section, weight=section.weight / (1 + (apart / distance) ** 2) ** 2)
+        for section, apart in ((sm, to_st), (st, to_sm))
+    )
+
+
+def objection(
+    before: Transform, after: Transform, points: np.ndarray, agreement: Callable[[Transform], float] | None
+) -> str:
+    """Why *before* is better than *after*; '' where nothing speaks against it."""
+    area = after.jacobian_determinant(points) / before.jacobian_determinant(points)
+    least = float(area.min() / np.median(area))
+    if least < LEAST_AREA:
+        return f"it would shrink a place to {100 * max(least, 0):.0f} % of its area" if least > 0 else "it would fold"
+    if agreement is not None:
+        was, now = agreement(before), agreement(after)
+        if now < LEAST_AGREEMENT * was:
+            return f"the measured values would agree less ({was:.2f} before, {now:.2f} after)"
+    return ""
