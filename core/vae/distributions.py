@@ -109,7 +109,7 @@ class _ZinbNll(torch.autograd.Function):
 def _zinb_rows(x: Tensor, log_mu: Tensor, log_theta: Tensor, zi_logits: Tensor) -> tuple[Tensor, ...]:
     """Log-likelihood without gamma functions, (repeats,), and its derivatives by log mu, log theta and zi_logits."""
     repeats, theta = len(log_mu), log_theta.exp()
-    zero = (x == 0).to(x.dtype)
+    zero = 1 - x.sign()  # a comparison and its conversion take three times as long
     log_odds = (log_mu - log_theta).clamp_(max=LARGEST)
     odds = log_odds.exp()  # mu / theta
     minus_log_r = torch.log1p(odds)
@@ -136,9 +136,9 @@ def _gamma_terms(counts: SparseRows, theta: Tensor) -> tuple[Tensor, Tensor]:
     """
     x, columns = counts.values, counts.columns
     if theta.dim() == 1:
-        small = (x <= TABLE) & (x == x.round())
-        value, slope = _by_table(x[small], columns[small], theta)
-        x, columns = x[~small], columns[~small]
+        value, slope = _by_table(x, columns, theta)
+        rest = torch.nonzero((x > TABLE) | (x != x.floor())).view(-1)
+        x, columns = x[rest], columns[rest]
         at = theta[columns]
         value = value + (torch.lgamma(x + at) - torch.lgamma(at) - torch.lgamma(x + 1)).sum()
         slope.index_add_(0, columns, torch.digamma(x + at) - torch.digamma(at))
@@ -154,9 +154,11 @@ def _gamma_terms(counts: SparseRows, theta: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _by_table(x: Tensor, columns: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for whole x from 1 to TABLE: value, and derivative by theta (p,)."""
+    """The same of those x that are whole numbers from 1 to TABLE: value, and derivative by theta (p,)."""
     p = len(theta)
-    exact = torch.bincount(columns + p * (x.long() - 1), minlength=p * TABLE).view(TABLE, p).to(theta.dtype)
+    place = x.clamp(max=TABLE + 1)
+    place = torch.where(place == place.floor(), place, TABLE + 1).sub_(1).long()  # the last place: not for the table
+    exact = torch.bincount(columns + p * place, minlength=p * (TABLE + 1)).view(-1, p)[:TABLE].to(theta.dtype)
     above = exact.flip(0).cumsum(0).flip(0)  # above[j]: how many counts of each feature exceed j
     j = torch.arange(TABLE, dtype=theta.dtype, device=theta.device)[:, None]
     shifted = theta + j

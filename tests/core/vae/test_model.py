@@ -76,8 +76,8 @@ def test_the_latent_space_is_alive(trained):
 
 def test_contribution_points_at_the_modality_that_sees(trained):
     told_by_st = trained.obs["domain"].isin(["0", "1"])  # SM sees these two as one, ST sees 2 and 3 as one
-    assert roc_auc_score(told_by_st, trained.obs["contribution_st"]) > 0.6
-    assert roc_auc_score(~told_by_st, trained.obs["contribution_sm"]) > 0.6
+    assert roc_auc_score(told_by_st, trained.obs["contribution_st"]) > 0.8
+    assert roc_auc_score(~told_by_st, trained.obs["contribution_sm"]) > 0.8
 
 
 def test_contributions_are_angular_similarities():
