@@ -62,6 +62,26 @@
     return { range: [low, high], groups: groups.map((index, i) => ({ color: RAMP[i], index })) };
   }
 
+  const LEVELS = 6; // of each channel: 216 colours, filled together as above
+
+  // three values a pixel, interleaved -> colours; each channel from its 2nd to its 98th percentile
+  function rgb(values) {
+    const count = values.length / 3;
+    const groups = new Map();
+    const scaled = [0, 1, 2].map((k) => {
+      const own = Float32Array.from({ length: count }, (_, i) => values[3 * i + k]);
+      const sorted = Float32Array.from(own).sort();
+      const [low, high] = [0.02, 0.98].map((q) => sorted[Math.min(count - 1, Math.floor(q * count))]);
+      return own.map((v) => Math.max(0, Math.min(LEVELS - 1, Math.round(((v - low) / (high - low || 1)) * (LEVELS - 1)))));
+    });
+    for (let i = 0; i < count; i += 1) {
+      const color = `rgb(${scaled.map((channel) => Math.round((channel[i] * 255) / (LEVELS - 1))).join(",")})`;
+      if (!groups.has(color)) groups.set(color, []);
+      groups.get(color).push(i);
+    }
+    return Array.from(groups, ([color, index]) => ({ color, index }));
+  }
+
   // The SM pixels once as a picture in their own frame: one drawImage then follows any affine at any number of pixels.
   function raster(xy, groups, pitch) {
     const box = bounds(xy);
@@ -135,6 +155,91 @@
     }
   }
 
+  // What was drawn stays left of a line (share of the width), or in every second square of the ST frame.
+  function mask(canvas, look, view, { swipe, cell }) {
+    if (look === "blend") return;
+    const ratio = window.devicePixelRatio || 1;
+    const context = canvas.getContext("2d");
+    context.globalCompositeOperation = "destination-in";
+    context.fillStyle = "#000";
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.beginPath();
+    if (look === "swipe") context.rect(0, 0, swipe * canvas.width, canvas.height);
+    else {
+      const side = cell * view[0] * ratio;
+      const [x0, y0] = [view[4] * ratio, view[5] * ratio];
+      for (let i = Math.floor(-x0 / side); x0 + i * side < canvas.width; i += 1) {
+        for (let j = Math.floor(-y0 / side); y0 + j * side < canvas.height; j += 1) {
+          if ((i + j) % 2 === 0) context.rect(x0 + i * side, y0 + j * side, side, side);
+        }
+      }
+    }
+    context.fill();
+    context.globalCompositeOperation = "source-over";
+  }
+
+  // Numbered marks at CSS pixels; `half` is one that waits for its partner.
+  function drawMarks(canvas, marks) {
+    const ratio = window.devicePixelRatio || 1;
+    const context = canvas.getContext("2d");
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.font = "600 11px sans-serif";
+    for (const { x, y, text, half, to, hot } of marks) {
+      context.lineWidth = 2;
+      context.strokeStyle = "#fff";
+      if (to) {
+        context.beginPath();
+        context.moveTo(x, y);
+        context.lineTo(...to);
+        context.strokeStyle = "#d81b60";
+        context.stroke();
+        context.strokeStyle = "#fff";
+      }
+      context.beginPath();
+      context.arc(x, y, hot ? 9 : 6, 0, 2 * Math.PI);
+      context.fillStyle = half ? "rgba(216,27,96,.35)" : "#d81b60";
+      context.fill();
+      context.stroke();
+      context.lineWidth = 3;
+      context.strokeText(text, x + 10, y - 6);
+      context.fillStyle = "#8e0038";
+      context.fillText(text, x + 10, y - 6);
+    }
+  }
+
+  function crosshair(canvas, x, y) {
+    const ratio = window.devicePixelRatio || 1;
+    const context = canvas.getContext("2d");
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.lineWidth = 1.5;
+    context.strokeStyle = "#d81b60";
+    context.beginPath();
+    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      context.moveTo(x + 4 * dx, y + 4 * dy);
+      context.lineTo(x + 14 * dx, y + 14 * dy);
+    }
+    context.stroke();
+  }
+
+  // the affine map (least squares) of points onto points, both interleaved
+  function affineOf(from, to) {
+    const n = from.length / 2;
+    const mean = (xy, k) => xy.reduce((sum, v, i) => (i % 2 === k ? sum + v : sum), 0) / n;
+    const [fx, fy, tx, ty] = [mean(from, 0), mean(from, 1), mean(to, 0), mean(to, 1)];
+    let [xx, xy, yy, ux, uy, vx, vy] = [0, 0, 0, 0, 0, 0, 0];
+    for (let i = 0; i < from.length; i += 2) {
+      const [x, y, u, v] = [from[i] - fx, from[i + 1] - fy, to[i] - tx, to[i + 1] - ty];
+      xx += x * x; xy += x * y; yy += y * y;
+      ux += u * x; uy += u * y; vx += v * x; vy += v * y;
+    }
+    const det = xx * yy - xy * xy;
+    const [a, c] = [(ux * yy - uy * xy) / det, (uy * xx - ux * xy) / det];
+    const [b, d] = [(vx * yy - vy * xy) / det, (vy * xx - vx * xy) / det];
+    return [a, b, c, d, tx - a * fx - c * fy, ty - b * fx - d * fy];
+  }
+
+  function clear(canvas) { fitCanvas(canvas); }
+
   // The view that shows a box with a margin in a window of the given size.
   function fitView(box, width, height) {
     const scale = 0.92 * Math.min(width / Math.max(box.width, 1e-9), height / Math.max(box.height, 1e-9));
@@ -151,6 +256,7 @@
 
   window.SpatialMeta = window.SpatialMeta || {};
   window.SpatialMeta.draw = {
-    RAD, multiply, apply, invert, bounds, buckets, raster, drawBase, drawRaster, drawPoints, fitView, scaleBar, viridis,
+    RAD, multiply, apply, invert, affineOf, bounds, buckets, rgb, raster, clear, drawBase, drawRaster, drawPoints, mask,
+    drawMarks, crosshair, fitView, scaleBar, viridis,
   };
 })();

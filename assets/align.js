@@ -1,295 +1,285 @@
-// The Align page: SM over histology and ST spots on two canvases. Manual changes are applied here at once; the server
-// hears of them only through the store `align-manual`. While an alignment runs, its preview is fetched and drawn.
+// The Align page: what is shown and how it is drawn. SM over histology and ST spots on two canvases a pane; a second
+// pane stands beside the first for landmark pairs and for two runs. Its other scripts: align-manual, align-landmarks,
+// align-live, align-compare; they share the state `s` and the functions of `A`.
 (() => {
   "use strict";
+  const A = (window.SpatialMeta.alignPage = window.SpatialMeta.alignPage || {});
   const draw = window.SpatialMeta.draw;
   const STAGE = "align-stage";
-  const IDENTITY = { flip: false, quarter_turns: 0, angle: 0, scale_x: 1, scale_y: 1, shift_x: 0, shift_y: 0 };
-  const POLL_MS = 250;
-  const s = {}; // everything of the page that is shown now
+  const MODES = ["pairs", "manual", "landmarks", "result"]; // and live, compare
+  const CELL_SPOTS = 12; // side of a checkerboard's square, spot diameters
+  const PLAIN = "#e8833a";
+  const s = (A.s = A.s || {}); // everything of the page that is shown now
+  const all = (selector) => document.querySelectorAll(selector);
 
   function reset(stage) {
     Object.assign(s, {
-      stage, scene: {}, params: { ...IDENTITY }, undo: [], tool: "move", mode: "manual", view: null, groups: [], range: [0, 1],
-      outlineOnly: false, shown: { histology: 1, spots: 0.5, spotColor: "#5b6b80" }, live: null, aligned: null, picture: null,
-      frames: 0,
+      stage, scene: {}, params: { ...A.manual.IDENTITY }, undo: [], redo: [], tool: "move", mode: "manual", look: "blend",
+      swipe: 0.5, view: null, groups: [], range: [0, 1], shown: { histology: 1, spots: 0.5, spotColor: "#5b6b80" },
+      opacity: 0.6, live: null, aligned: null, picture: null, frames: 0, marks: [], pending: null, marked: null,
+      published: undefined, cursor: null, hot: null, compared: null, compare: null, arrivals: [],
     });
-    stage.replaceChildren();
-    for (const name of ["base", "overlay"]) {
-      const canvas = document.createElement("canvas");
-      canvas.className = `sm-${name}`;
-      canvas.setAttribute("aria-hidden", "true");
-      s[name] = stage.appendChild(canvas);
-    }
-    s.scaleBar = stage.appendChild(Object.assign(document.createElement("div"), { className: "sm-scale-bar" }));
-    document.querySelectorAll("[data-param]").forEach(buildRow);
+    s.panes = [stage, document.getElementById("align-second")].map(makePane);
+    all("[data-param]").forEach(A.buildRow);
     s.observer?.disconnect();
-    s.observer = new ResizeObserver(() => { s.view = null; paint(true); });
+    s.observer = new ResizeObserver(() => { s.view = null; A.paint(true); });
     s.observer.observe(stage);
-    listen(stage);
+    s.panes.forEach(listen);
+    listenSwipe(document.querySelector(".sm-swipe"));
   }
 
-  // a row of the page becomes label, slider, number and unit
-  function buildRow(row) {
-    if (row.firstChild) return;
-    const about = row.dataset;
-    const make = (tag, props) => row.appendChild(Object.assign(document.createElement(tag), props));
-    const label = make("span", { textContent: about.label, id: `align-label-${about.param}` });
-    for (const type of about.only ? [about.only] : ["range", "number"]) {
-      const { min, max, step, value } = about;
-      const limits = type === "range" ? { min, max, step } : { step: "any" };
-      const input = make("input", { type, className: type === "range" ? "form-range" : "form-control", ...limits, value });
-      input.setAttribute("aria-labelledby", label.id);
-      if (about.unit) input.title = `${about.label}, ${about.unit}`;
+  function makePane(element) {
+    element.replaceChildren();
+    const pane = { element };
+    for (const name of ["base", "overlay"]) {
+      const canvas = Object.assign(document.createElement("canvas"), { className: `sm-${name}` });
+      canvas.setAttribute("aria-hidden", "true");
+      pane[name] = element.appendChild(canvas);
     }
-    if (about.unit) make("span", { textContent: about.unit, className: "sm-unit" });
+    for (const name of ["scale-bar", "pane-name"]) {
+      pane[name] = element.appendChild(Object.assign(document.createElement("div"), { className: `sm-${name}` }));
+    }
+    return pane;
   }
 
-  // shifts reach as far as the section is wide
-  function fitSliders() {
-    const reach = Math.ceil(Math.max(s.scene.box.width, s.scene.box.height) * s.scene.um_per_px / 100) * 100;
-    document.querySelectorAll('[data-param^="shift"] input[type="range"]').forEach((input) => {
-      Object.assign(input, { min: -reach, max: reach });
-    });
-  }
-
-  function mounted() {
+  A.mounted = () => {
     const stage = document.getElementById(STAGE);
     if (stage && s.stage !== stage) reset(stage);
     return Boolean(stage);
+  };
+
+  // ---- painting -----------------------------------------------------------------------------------------------------
+
+  // what each pane shows: the base (histology and ST spots), SM through an affine `matrix` or at `xy`, marks of a side
+  function contents() {
+    const { mode } = s;
+    if (mode === "live" && s.live) return [{ base: true, xy: s.live }];
+    if (mode === "result" && s.aligned) return [{ base: true, xy: s.aligned }];
+    if (mode === "compare") return A.compare.contents();
+    if (mode === "landmarks" && s.marked?.matrix) return [{ base: true, matrix: s.marked.matrix, fit: true }];
+    if (mode === "landmarks" && s.markedXY) return [{ base: true, xy: s.markedXY, fit: true }];
+    const matrix = A.manual.matrix();
+    if (mode !== "pairs") return [{ base: true, matrix }];
+    return [{ matrix, side: "sm", name: "SM" }, { base: true, side: "st", name: "ST" }];
   }
-
-  // ---- geometry -------------------------------------------------------------------------------------------------
-
-  // core.registration.manual_transform, as a matrix: raw SM coordinates -> full-resolution ST pixels.
-  function manualMatrix(p, base) {
-    const turn = (p.angle + 90 * p.quarter_turns) * draw.RAD;
-    const [cos, sin] = [Math.cos(turn), Math.sin(turn)];
-    const [sx, sy] = [base.scale * p.scale_x * (p.flip ? -1 : 1), base.scale * p.scale_y];
-    const linear = [cos * sx, sin * sx, -sin * sy, cos * sy, 0, 0];
-    const [x, y] = draw.apply(linear, base.source[0], base.source[1]);
-    return [...linear.slice(0, 4), base.target[0] + p.shift_x - x, base.target[1] + p.shift_y - y];
-  }
-
-  const matrix = () => manualMatrix(s.params, s.scene.base);
-
-  function overlayXY() {
-    if (s.mode === "live" && s.live) return s.live;
-    if (s.mode === "result" && s.aligned) return s.aligned;
-    return null;
-  }
-
-  // ---- painting -------------------------------------------------------------------------------------------------
 
   let queued = null;
-  function paint(withBase = false) {
+  A.paint = (withBase = false) => {
     const first = queued === null;
     queued = queued || withBase;
     if (first) requestAnimationFrame(() => { const base = queued; queued = null; paintNow(base); });
+  };
+
+  // ST, and SM where an affine map puts it
+  function whole(shown) {
+    const corners = shown.filter((content) => content.matrix).flatMap(({ matrix }) => {
+      const { x0, y0, x1, y1 } = s.scene.smBox;
+      return [[x0, y0], [x1, y0], [x0, y1], [x1, y1]].flatMap(([x, y]) => draw.apply(matrix, x, y));
+    });
+    const { x0, y0, x1, y1 } = s.scene.box;
+    return draw.bounds([x0, y0, x1, y1, ...corners]);
   }
 
   function paintNow(withBase) {
-    if (!mounted() || !s.scene.st) return;
+    if (!A.mounted() || !s.scene.st) return;
+    const shown = contents();
     if (!s.view) {
-      s.view = draw.fitView(s.scene.box, s.stage.clientWidth, s.stage.clientHeight);
+      s.view = draw.fitView(whole(shown), s.stage.clientWidth, s.stage.clientHeight);
       withBase = true;
     }
-    if (withBase) {
-      draw.drawBase(s.base, s.view, s.scene, s.shown);
-      const bar = draw.scaleBar(s.scene.um_per_px / s.view[0], s.stage.clientWidth / 5);
-      s.scaleBar.style.width = `${bar.width}px`;
-      s.scaleBar.textContent = bar.text;
-    }
-    const xy = overlayXY();
-    if (xy) draw.drawPoints(s.overlay, s.view, xy, s.groups, s.scene.pixel_px);
-    else if (s.picture) draw.drawRaster(s.overlay, s.view, matrix(), s.picture);
+    shown.forEach((content, i) => paintPane(s.panes[i], content, withBase, shown.length > 1));
     s.frames += 1;
     s.stage.dataset.mode = s.mode;
     s.stage.dataset.frames = s.frames;
   }
 
+  function paintPane(pane, content, withBase, beside) {
+    if (withBase) {
+      if (content.base) draw.drawBase(pane.base, s.view, s.scene, s.shown);
+      else draw.clear(pane.base);
+      const bar = draw.scaleBar(s.scene.um_per_px / s.view[0], pane.element.clientWidth / 5);
+      pane["scale-bar"].style.width = `${bar.width}px`;
+      pane["scale-bar"].textContent = bar.text;
+    }
+    if (pane["pane-name"].textContent !== (content.name || "")) pane["pane-name"].textContent = content.name || "";
+    const look = beside ? "blend" : s.look;
+    pane.overlay.style.opacity = look === "blend" && !content.side ? s.opacity : 1;
+    if (content.xy) draw.drawPoints(pane.overlay, s.view, content.xy, s.groups, s.scene.pixel_px);
+    else if (content.matrix && s.picture) draw.drawRaster(pane.overlay, s.view, content.matrix, s.picture);
+    else draw.clear(pane.overlay);
+    draw.mask(pane.overlay, look, s.view, { swipe: s.swipe, cell: CELL_SPOTS * s.scene.spot_px });
+    if (content.side || content.fit) A.marks.paint(pane, content);
+  }
+
   function remakeRaster() {
     if (s.scene.sm) s.picture = draw.raster(s.scene.sm, s.groups, s.scene.pitch);
-    paint();
+    A.paint();
   }
 
-  // ---- manual alignment -----------------------------------------------------------------------------------------
+  // ---- what is shown ------------------------------------------------------------------------------------------------
 
-  const stored = () => `spatialmeta.align.${s.scene.key}`;
-
-  function change(update, { remember = true } = {}) {
-    if (remember) s.undo.push({ ...s.params });
-    Object.assign(s.params, update);
-    s.params.quarter_turns = ((s.params.quarter_turns % 4) + 4) % 4;
-    s.params.angle = ((s.params.angle + 180) % 360 + 360) % 360 - 180;
-    if (s.mode !== "live") setMode("manual");
-    showParams();
-    paint();
-    publishSoon();
-  }
-
-  // the controls' values as core.registration.AlignConfig names them, and back
-  const toConfig = (p) => ({
-    flip: p.flip, rotation_deg: p.angle + 90 * p.quarter_turns, scale_x: p.scale_x, scale_y: p.scale_y,
-    shift_x_um: p.shift_x * s.scene.um_per_px, shift_y_um: p.shift_y * s.scene.um_per_px,
-  });
-
-  function fromConfig(c) {
-    if (c.rotation_deg === undefined) return {};
-    const quarter_turns = Math.round(c.rotation_deg / 90);
-    return {
-      flip: c.flip, quarter_turns: ((quarter_turns % 4) + 4) % 4, angle: c.rotation_deg - 90 * quarter_turns,
-      scale_x: c.scale_x, scale_y: c.scale_y, shift_x: c.shift_x_um / s.scene.um_per_px, shift_y: c.shift_y_um / s.scene.um_per_px,
-    };
-  }
-
-  let publishing = 0;
-  function publishSoon() {
-    clearTimeout(publishing);
-    publishing = setTimeout(() => {
-      sessionStorage.setItem(stored(), JSON.stringify(s.params));
-      window.dash_clientside.set_props("align-manual", { data: toConfig(s.params) });
-    }, 120);
-  }
-
-  const shown = (name) => {
-    const value = s.params[name];
-    if (name.startsWith("shift")) return Math.round(value * s.scene.um_per_px);
-    return Number(value.toFixed(name.startsWith("scale") ? 3 : 1));
-  };
-
-  function showParams() {
-    for (const name of ["angle", "scale_x", "scale_y", "shift_x", "shift_y"]) {
-      document.querySelectorAll(`[data-param="${name}"] input`).forEach((input) => {
-        if (input !== document.activeElement || input.type === "range") input.value = shown(name);
-      });
+  A.setMode = (mode) => {
+    if (mode !== "compare" && s.mode === "compare") A.compare.stop();
+    s.mode = mode;
+    const two = mode === "pairs" || (mode === "compare" && s.compare === "beside");
+    const [, second] = s.panes;
+    if (second.element.hidden === two) {
+      second.element.hidden = !two;
+      s.view = null; // the first pane changes its width
     }
-    document.querySelector('[data-align="flip"]')?.setAttribute("aria-pressed", String(s.params.flip));
-    const turns = document.getElementById("align-turns");
-    if (turns) turns.textContent = `${90 * s.params.quarter_turns}°`;
-  }
-
-  const MOVES = {
-    flip: () => change({ flip: !s.params.flip }),
-    left: () => change({ quarter_turns: s.params.quarter_turns + 3 }),
-    right: () => change({ quarter_turns: s.params.quarter_turns + 1 }),
-    reset: () => change({ ...IDENTITY }),
-    undo: () => s.undo.length && change(s.undo.pop(), { remember: false }),
-    fit: () => { s.view = null; paint(true); },
-    move: () => setTool("move"),
-    pan: () => setTool("pan"),
-    manual: () => setMode("manual"),
-    result: () => s.aligned && setMode("result"),
+    s.stage.closest(".sm-canvas").dataset.mode = mode;
+    document.querySelector(".sm-live").hidden = mode !== "live";
+    document.querySelector(".sm-swipe").hidden = two || s.look !== "swipe";
+    for (const name of MODES) {
+      const button = document.querySelector(`.sm-toolbar [data-align="${name}"]`);
+      button?.setAttribute("aria-pressed", String(name === mode));
+      if (button && name === "result") button.disabled = !s.aligned;
+    }
+    A.paint(true);
   };
-
-  function keyMove(event) {
-    const far = event.shiftKey ? 10 : 1;
-    const step = far * s.scene.spot_px / 2;
-    const sign = event.shiftKey ? -1 : 1;
-    const moves = {
-      ArrowLeft: { shift_x: s.params.shift_x - step }, ArrowRight: { shift_x: s.params.shift_x + step },
-      ArrowUp: { shift_y: s.params.shift_y - step }, ArrowDown: { shift_y: s.params.shift_y + step },
-      r: { angle: s.params.angle + sign }, q: { quarter_turns: s.params.quarter_turns + sign },
-      "+": scaled(1.01), "=": scaled(1.01), "-": scaled(1 / 1.01), f: { flip: !s.params.flip },
-    };
-    return moves[event.key] || moves[event.key.toLowerCase()];
-  }
-
-  const scaled = (factor) => ({ scale_x: s.params.scale_x * factor, scale_y: s.params.scale_y * factor });
 
   function setTool(tool) {
     s.tool = tool;
-    s.stage.dataset.tool = tool;
+    s.panes.forEach((pane) => { pane.element.dataset.tool = tool; });
     for (const name of ["move", "pan"]) {
       document.querySelector(`[data-align="${name}"]`)?.setAttribute("aria-pressed", String(name === tool));
     }
   }
 
-  function setMode(mode) {
-    s.mode = mode;
-    for (const name of ["manual", "result"]) {
-      const button = document.querySelector(`[data-align="${name}"]`);
-      button?.setAttribute("aria-pressed", String(name === mode));
-      if (button && name === "result") button.disabled = !s.aligned;
-    }
-    paint();
+  function setLook(look) {
+    s.look = look;
+    all("[data-look]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.look === look)));
+    A.setMode(s.mode);
   }
 
-  // ---- pointer and keys -----------------------------------------------------------------------------------------
+  function setTab(tab) {
+    all("[data-tab]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.tab === tab)));
+    all("[data-way]").forEach((way) => { way.hidden = way.dataset.way !== tab; });
+    if (s.mode === "live") return;
+    const modes = { hand: "manual", landmarks: "pairs", automatic: s.aligned ? "result" : "manual" };
+    A.setMode(modes[tab]);
+  }
 
-  function listen(stage) {
+  const actions = Object.assign(A.actions = A.actions || {}, {
+    fit: () => { s.view = null; A.paint(true); },
+    move: () => setTool("move"),
+    pan: () => setTool("pan"),
+    pairs: () => A.setMode("pairs"),
+    manual: () => A.setMode("manual"),
+    landmarks: () => A.setMode("landmarks"),
+    result: () => s.aligned && A.setMode("result"),
+  });
+
+  // ---- pointer and keys ---------------------------------------------------------------------------------------------
+
+  function listen(pane) {
+    const stage = pane.element;
     let drag = null;
+    const at = (event) => {
+      const box = stage.getBoundingClientRect();
+      return [event.clientX - box.left, event.clientY - box.top];
+    };
+    const side = () => (s.mode === "pairs" ? (pane === s.panes[0] ? "sm" : "st") : null);
     stage.addEventListener("pointerdown", (event) => {
       if (!s.view) return;
-      const moving = s.tool === "move" && s.mode !== "live" && event.button === 0;
-      drag = { x: event.clientX, y: event.clientY, start: { ...s.params }, view: [...s.view], moving };
+      const moving = s.tool === "move" && s.mode === "manual" && event.button === 0;
+      const mark = side() && event.button === 0 ? A.marks.grasped(side(), ...at(event)) : -1;
+      drag = {
+        x: event.clientX, y: event.clientY, start: A.snapshot(), view: [...s.view], moving, mark, turn: event.shiftKey,
+        button: event.button, far: false,
+      };
       stage.setPointerCapture(event.pointerId);
       stage.focus({ preventScroll: true });
     });
     stage.addEventListener("pointermove", (event) => {
       if (!drag) return;
       const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];
-      if (drag.moving) {
-        const shift = { shift_x: drag.start.shift_x + dx / s.view[0], shift_y: drag.start.shift_y + dy / s.view[0] };
-        change(shift, { remember: false });
-      } else {
-        s.view = [...drag.view.slice(0, 4), drag.view[4] + dx, drag.view[5] + dy];
-        paint(true);
-      }
+      drag.far = drag.far || Math.hypot(dx, dy) > 4;
+      if (drag.moving) return A.manual.dragged(drag, event);
+      if (!drag.far) return;
+      if (drag.mark >= 0) return A.marks.move(side(), drag.mark, ...at(event));
+      s.view = [...drag.view.slice(0, 4), drag.view[4] + dx, drag.view[5] + dy];
+      A.paint(true);
     });
-    const stop = () => { if (drag?.moving) s.undo.push(drag.start); drag = null; };
+    const stop = (event) => {
+      if (!drag) return;
+      const { moving, far, mark, start, button } = drag;
+      drag = null;
+      if (moving && far) A.remember(null, start);
+      else if (mark >= 0 && far) { A.remember(null, start); A.marks.publish(); }
+      else if (side() && mark < 0 && !far && button === 0 && event.type === "pointerup") A.marks.set(side(), ...at(event));
+    };
     stage.addEventListener("pointerup", stop);
     stage.addEventListener("pointercancel", stop);
     stage.addEventListener("wheel", (event) => {
       event.preventDefault();
       if (!s.view) return;
-      const box = stage.getBoundingClientRect();
-      const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+      const [x, y] = at(event);
       const factor = Math.exp(-event.deltaY * 0.0015);
       s.view = draw.multiply([factor, 0, 0, factor, x - factor * x, y - factor * y], s.view);
-      paint(true);
+      A.paint(true);
     }, { passive: false });
   }
 
+  function listenSwipe(handle) {
+    const move = (share) => {
+      s.swipe = Math.max(0, Math.min(1, share));
+      handle.style.left = `${100 * s.swipe}%`;
+      handle.setAttribute("aria-valuenow", String(Math.round(100 * s.swipe)));
+      A.paint();
+    };
+    handle.addEventListener("pointerdown", (event) => handle.setPointerCapture(event.pointerId));
+    handle.addEventListener("pointermove", (event) => {
+      const box = s.stage.getBoundingClientRect();
+      if (handle.hasPointerCapture(event.pointerId)) move((event.clientX - box.left) / box.width);
+    });
+    handle.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -0.02, ArrowRight: 0.02 }[event.key];
+      if (step) { event.preventDefault(); event.stopPropagation(); move(s.swipe + step); }
+    });
+  }
+
   document.addEventListener("keydown", (event) => {
-    if (!mounted() || !s.scene.base || event.altKey || event.metaKey) return;
-    if (event.target !== document.body && !s.stage.contains(event.target)) return;
+    if (!A.mounted() || !s.scene.base || event.altKey || event.metaKey) return;
+    const pane = s.panes.find((one) => one.element.contains(event.target));
+    if (event.target !== document.body && !pane) return;
     if (event.ctrlKey) {
-      if (event.key.toLowerCase() === "z") { event.preventDefault(); MOVES.undo(); }
+      const undo = event.key.toLowerCase() === "z" && !event.shiftKey;
+      const redo = event.key.toLowerCase() === "y" || (event.key.toLowerCase() === "z" && event.shiftKey);
+      if (undo || redo) { event.preventDefault(); actions[undo ? "undo" : "redo"](); }
       return;
     }
-    if (event.key === "0") return MOVES.fit();
-    const update = keyMove(event);
-    if (update) { event.preventDefault(); change(update); }
+    if (event.key === "0") { actions.fit(); return; }
+    const done = s.mode === "pairs" ? pane && A.marks.key(event, pane) : s.mode === "manual" && A.manual.key(event);
+    if (done) event.preventDefault();
   });
 
   document.addEventListener("click", (event) => {
-    const button = event.target.closest?.("[data-align]");
-    if (button && mounted() && s.scene.base) MOVES[button.dataset.align]?.();
+    const button = event.target.closest?.("[data-align], [data-tab], [data-look]");
+    if (!button || !A.mounted() || !s.scene.base) return;
+    if (button.dataset.tab) setTab(button.dataset.tab);
+    else if (button.dataset.look) setLook(button.dataset.look);
+    else actions[button.dataset.align]?.();
   });
 
   // a new colour is typed over the old one
   document.addEventListener("focusin", (event) => event.target.id === "align-color" && event.target.select());
 
   document.addEventListener("input", (event) => {
-    const row = event.target.closest?.("[data-param]");
-    if (!row || !mounted() || !s.scene.base) return;
-    const value = Number(event.target.value);
-    if (event.target.value === "" || !Number.isFinite(value)) return;
-    const name = row.dataset.param;
-    if (name in s.shown) { s.shown[name] = value; return paint(true); }
-    if (name === "overlay") { s.overlay.style.opacity = value; return; }
-    if (name.startsWith("scale") && value <= 0) return;
-    change({ [name]: name.startsWith("shift") ? value / s.scene.um_per_px : value });
+    const name = event.target.closest?.("[data-param]")?.dataset.param;
+    if (!name || !A.mounted() || !s.scene.base) return;
+    if (name in s.shown) { s.shown[name] = Number(event.target.value); A.paint(true); }
+    else if (name === "overlay") { s.opacity = Number(event.target.value); A.paint(); }
+    else A.manual.input(name, event.target);
   });
 
-  // ---- data -----------------------------------------------------------------------------------------------------
+  // ---- data ---------------------------------------------------------------------------------------------------------
 
-  async function floats(url) {
+  A.floats = async (url) => {
     const response = await fetch(url);
     if (!response.ok) throw new Error(`${url}: ${response.status}`);
     return new Float32Array(await response.arrayBuffer());
-  }
+  };
 
   function picture(url) {
     return new Promise((resolve) => {
@@ -301,45 +291,43 @@
   }
 
   async function load(scene) {
-    if (!scene || !mounted()) return null;
+    if (!scene || !A.mounted()) return null;
     const same = s.scene.key === scene.key;
     const [st, sm, aligned, image] = await Promise.all([
-      floats(scene.st_url), floats(scene.sm_url), scene.aligned_url ? floats(scene.aligned_url) : null,
+      A.floats(scene.st_url), A.floats(scene.sm_url), scene.aligned_url ? A.floats(scene.aligned_url) : null,
       scene.image ? picture(scene.image.url) : null,
     ]);
-    if (!mounted()) return null;
-    s.scene = { ...scene, st, sm, picture: image, box: draw.bounds(st) };
+    if (!A.mounted()) return null;
+    s.scene = { ...scene, st, sm, picture: image, box: draw.bounds(st), smBox: draw.bounds(sm) };
     s.aligned = aligned;
     if (!s.groups.length || s.count !== sm.length) colour(null);
     s.count = sm.length;
-    if (!same) restore();
-    fitSliders();
+    if (!same || !s.byHand) A.restore();
+    if (!same) A.restoreMarks();
+    A.fitSliders();
     setTool(s.tool);
-    if (s.mode !== "live") setMode(aligned ? "result" : "manual");
-    showParams();
+    if (s.mode !== "live") A.setMode(aligned ? "result" : "manual");
+    A.showParams();
     remakeRaster();
-    paint(true);
     return { key: scene.key, pixels: sm.length / 2, spots: st.length / 2 };
   }
 
-  function restore() {
-    const saved = sessionStorage.getItem(stored());
-    s.params = { ...IDENTITY, ...fromConfig(s.scene.start), ...(saved ? JSON.parse(saved) : {}) };
-    s.undo = [];
-    publishSoon();
-  }
-
-  // colour: {values_url} | {outline: [indices]} | null for one plain colour
+  // colour: {values_url} | {components_url, shown: 1 or 3} | {outline: [indices]} | null for one plain colour
   async function colour(choice) {
     const n = s.scene.sm.length / 2;
-    if (choice?.values_url) {
-      ({ range: s.range, groups: s.groups } = draw.buckets(await floats(choice.values_url)));
+    const ramp = choice?.values_url || choice?.shown === 1;
+    if (choice?.components_url) {
+      const scores = await A.floats(choice.components_url);
+      if (choice.shown === 3) s.groups = draw.rgb(scores);
+      else ({ range: s.range, groups: s.groups } = draw.buckets(scores.filter((_, i) => i % 3 === 0)));
+    } else if (choice?.values_url) {
+      ({ range: s.range, groups: s.groups } = draw.buckets(await A.floats(choice.values_url)));
     } else {
-      s.groups = [{ color: "#e8833a", index: choice?.outline || Array.from({ length: n }, (_, i) => i) }];
+      s.groups = [{ color: PLAIN, index: choice?.outline || Array.from({ length: n }, (_, i) => i) }];
     }
     const legend = document.getElementById("align-legend");
     if (legend) {
-      legend.hidden = !choice?.values_url;
+      legend.hidden = !ramp;
       legend.querySelector("[data-low]").textContent = s.range[0].toPrecision(3);
       legend.querySelector("[data-high]").textContent = s.range[1].toPrecision(3);
       legend.querySelector("[data-label]").textContent = choice?.label || "";
@@ -347,63 +335,26 @@
     remakeRaster();
   }
 
-  // ---- a running job --------------------------------------------------------------------------------------------
-
-  let following = null;
-  function follow(job) {
-    const id = job && ["running", "cancelling"].includes(job.state) ? job.id : null;
-    if (id === following) return;
-    following = id;
-    if (id) poll(id);
-    else if (s.mode === "live") { s.live = null; setMode(s.aligned ? "result" : "manual"); }
-  }
-
-  const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-  // a job has its first preview with its first numbers; before that there is nothing to ask for
-  async function begun(id) {
-    const response = await fetch(`/api/jobs/${id}/events`).catch(() => null);
-    return Boolean(response && response.ok && (await response.json()).events.length);
-  }
-
-  async function poll(id) {
-    while (following === id && mounted() && !(await begun(id))) await pause(POLL_MS);
-    let tag = null;
-    while (following === id && mounted()) {
-      const began = performance.now();
-      const headers = tag ? { "If-None-Match": tag } : {};
-      const response = await fetch(`/api/jobs/${id}/preview/alignment`, { headers }).catch(() => null);
-      if (response && response.status === 200 && following === id && s.scene.sm) {
-        tag = response.headers.get("ETag");
-        show(await response.arrayBuffer(), response.headers.get("X-Arrays"));
-      }
-      await pause(Math.max(0, POLL_MS - (performance.now() - began)));
-    }
-  }
-
-  function show(bytes, described) {
-    const entry = JSON.parse(described || "[]").find((a) => a.name === "xy") || { offset: 0, shape: [s.scene.sm.length / 2, 2] };
-    const count = entry.shape[0] * 2;
-    if (count !== s.scene.sm.length) return;
-    s.live = new Float32Array(bytes, entry.offset || 0, count);
-    setMode("live");
-    s.stage.dataset.previews = Number(s.stage.dataset.previews || 0) + 1;
-  }
-
   window.SpatialMeta.align = {
-    manualMatrix,
-    state: () => ({ params: { ...s.params }, mode: s.mode, frames: s.frames, view: s.view, tool: s.tool }),
+    manualMatrix: A.manualMatrix,
+    state: () => ({
+      params: { ...s.params }, mode: s.mode, look: s.look, frames: s.frames, view: s.view, tool: s.tool, marks: s.marks,
+      marked: s.marked, arrivals: s.arrivals, told: s.told, colours: s.groups.filter((g) => g.index.length).length,
+    }),
     xy: (index) => {
+      const { xy, matrix } = contents()[0];
       const at = (i) => [s.scene.sm[2 * i], s.scene.sm[2 * i + 1]];
-      const xy = overlayXY();
-      return index.map((i) => (xy ? [xy[2 * i], xy[2 * i + 1]] : draw.apply(matrix(), ...at(i))));
+      return index.map((i) => (xy ? [xy[2 * i], xy[2 * i + 1]] : draw.apply(matrix, ...at(i))));
     },
   };
+  const nothing = () => window.dash_clientside.no_update;
   window.dash_clientside = Object.assign(window.dash_clientside || {}, {
     align: {
       load: (scene) => load(scene),
-      colour: async (choice, ready) => { if (ready && mounted()) await colour(choice); return window.dash_clientside.no_update; },
-      follow: (job) => { follow(job); return window.dash_clientside.no_update; },
+      colour: async (choice, ready) => { if (ready && A.mounted()) await colour(choice); return nothing(); },
+      follow: (job) => { A.follow(job); return nothing(); },
+      marks: (rows, marked, ready) => { if (ready && A.mounted()) A.marks.take(rows, marked); return nothing(); },
+      compared: async (sides) => { if (A.mounted()) await A.compare.compared(sides); return nothing(); },
     },
   });
 })();

@@ -32,6 +32,7 @@
   }
 
   async function poll(job, id, redraw) {
+    let asked = null; // what was known when the server was asked to draw anew: once is enough
     while (following === job) {
       const plot = figureOf(id);
       if (!plot) break;
@@ -40,8 +41,10 @@
         const events = await fetchEvents(job, meta.last).catch(() => []);
         if (events.length && plot.layout.meta === meta) {
           const { unknown, index, update } = extension(events, meta, plot.data.map((trace) => trace.x.length));
-          if (unknown) redraw();
-          else {
+          if (unknown) {
+            if (asked !== meta.last) redraw();
+            asked = meta.last;
+          } else {
             if (index.length) window.Plotly.extendTraces(plot, update, index);
             meta.last = events[events.length - 1].id;
           }

@@ -100,21 +100,33 @@ class Steps:
 
 
 class Align:
-    """`/p/<project>/<sample>/align`; the script is assets/align.js."""
+    """`/p/<project>/<sample>/align`; the scripts are assets/align*.js."""
 
     STAGE = "align-stage"
+    SECOND = "align-second"
     SCENE = "align-scene"  # dcc.Store, from services.align.scene
     READY = "align-ready"  # dcc.Store {key, pixels, spots}: set when the arrays have arrived
     MANUAL = "align-manual"  # dcc.Store: the manual values as AlignConfig names them
     COLOR = "align-color"
     COLORS = "align-colors"  # the datalist of the field
-    FEATURE = "align-feature"
     COLORED = "align-colored"  # dcc.Store: what align.js colours by
     USE = "align-use"
     SAVE = "align-save"
     LEGEND = "align-legend"
     TURNS = "align-turns"
     QUALITY = "align-quality"
+    OTHER = "align-other"  # pattern {"align-other": result}: tries the runner-up of its orientation
+    MARKS = "align-marks"  # dcc.Store: landmark pairs [[sm x, sm y, st x, st y], …]
+    MARKS_FILE = "align-marks-file"  # dcc.Store: the text of a CSV that was opened
+    MARKS_FIT = "align-marks-fit"
+    MARKED = "align-marked"  # dcc.Store, from services.landmarks.judge
+    MARKS_SAVE = "align-marks-save"
+    MARKS_USE = "align-marks-use"
+    COMPARE = "align-compare"
+    COMPARE_A = "align-compare-a"
+    COMPARE_B = "align-compare-b"
+    COMPARED = "align-compared"  # dcc.Store {a: {url, name}, b: {…}}
+    COMPARE_TABLE = "align-compare-table"
 
 
 class Reassign:

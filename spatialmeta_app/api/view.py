@@ -14,7 +14,7 @@ import numpy as np
 from core.errors import SpatialMetaError
 from spatialmeta_app.api.errors import json_body
 from spatialmeta_app.figures.palettes import SCALES
-from spatialmeta_app.services import annotations, explore, paths, raster, selections
+from spatialmeta_app.services import align, annotations, explore, paths, raster, selections
 from spatialmeta_app.services.backend import backend
 from spatialmeta_app.services.people import current_user
 from spatialmeta_app.workspace.records import Result
@@ -55,6 +55,12 @@ def feature(result_id: str, index: int) -> flask.Response:
 def names(result_id: str) -> flask.Response:
     """JSON list of the names of the spots."""
     return flask.jsonify(_view(result_id).names.tolist())
+
+
+@bp.get("/<result_id>/components")
+def components(result_id: str) -> flask.Response:
+    """f4 (n, 3): scores of an SM section on its first principal components."""
+    return _kept(align.component_scores(_view(result_id).directory), "<f4")
 
 
 @bp.get("/<result_id>/search")

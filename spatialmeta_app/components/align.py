@@ -1,8 +1,8 @@
-"""The Align page: manual controls, settings of the fit, the overlay, quality and runs."""
+"""The Align page: three ways to align (automatic, by hand, by landmarks) and the overlay."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import dash_bootstrap_components as dbc
@@ -10,8 +10,9 @@ from dash import dcc, html
 
 from core.pipeline import STEPS
 from spatialmeta_app.components import steps
-from spatialmeta_app.components.panel import facts, format_number, icon, panel
-from spatialmeta_app.ids import Align, Steps
+from spatialmeta_app.components.align_findings import findings
+from spatialmeta_app.components.panel import icon, panel
+from spatialmeta_app.ids import Align
 from spatialmeta_app.services.align import COLORS, MANUAL, TOTAL
 
 STEP = "align"
@@ -25,38 +26,39 @@ PARAMETERS = {
 }
 BLENDS = {"overlay": ("SM", 0.6), "histology": ("Histology", 1.0), "spots": ("ST spots", 0.5)}
 KEYS = (("← → ↑ ↓", "shift"), ("R", "turn"), ("Q", "quarter"), ("F", "flip"), ("+ −", "scale"), ("0", "fit view"))
+TABS = {"automatic": "Automatic", "hand": "By hand", "landmarks": "Landmarks"}
+SHOWN = {"pairs": "Pairs", "manual": "By hand", "landmarks": "Landmark fit", "result": "Aligned"}
+LOOKS = {"blend": ("circle-half", "Blend"), "swipe": ("layout-split", "Swipe"), "checker": ("grid-3x3", "Checkerboard")}
+FITS = {"similarity": "Similarity", "affine": "Affine", "spline": "Thin-plate spline"}
 FRAME = "spatial_key"
-ENDED = {
-    "manual": "set by hand",
-    "converged": "converged",
-    "steps": "all steps done",
-    "cancelled": "cancelled, best kept",
-}
-AMBIGUOUS = "Another orientation fits nearly as well. Look at both before you go on."
-QUALITY = (
-    ("outline_mean_um", "Outline distance, mean", "µm"),
-    ("outline_p95_um", "Outline distance, 95 %", "µm"),
-    ("dice", "Overlap of the areas (Dice)", ""),
-    ("smallest_jacobian", "Smallest area factor (0: folded)", ""),
-)
 
 
 def layout(values: dict[str, Any] | None, frames: Sequence[str]) -> html.Div:
     """Controls, overlay, findings."""
+    automatic = steps.settings(
+        STEP,
+        STEPS[STEP].Config,
+        values=values,
+        title="Automatic",
+        before=_frame(frames, (values or {}).get(FRAME)),
+        without=("mode", "landmarks", "landmark_fit", FRAME, *MANUAL),
+    )
+    ways = {"automatic": automatic, "hand": panel("By hand", _manual()), "landmarks": panel("Landmarks", _landmarks())}
+    tabs = [_tab(name, title) for name, title in TABS.items()]
     left = [
-        panel("Manual", _manual()),
-        steps.settings(
-            STEP,
-            STEPS[STEP].Config,
-            values=values,
-            title="Automatic",
-            before=_frame(frames, (values or {}).get(FRAME)),
-            without=("mode", "landmarks", "landmark_fit", FRAME, *MANUAL),
-        ),
+        html.Div(tabs, className="btn-group sm-segments sm-tabs", role="group", **{"aria-label": "Way to align"}),
+        *[html.Div(way, className="sm-way", hidden=n != "automatic", **{"data-way": n}) for n, way in ways.items()],
     ]
-    stores = [dcc.Store(id=name) for name in (Align.SCENE, Align.READY, Align.MANUAL, Align.COLORED)]
-    page = steps.page(STEP, left=left, centre=_overlay(), right=_findings())
-    return html.Div([*stores, page])
+    names = (Align.SCENE, Align.READY, Align.MANUAL, Align.COLORED, Align.MARKS_FILE, Align.MARKED, Align.COMPARED)
+    stores = [*[dcc.Store(id=name) for name in names], dcc.Store(id=Align.MARKS, data=[])]
+    return html.Div([*stores, steps.page(STEP, left=left, centre=_overlay(), right=findings())])
+
+
+def _tab(name: str, title: str) -> html.Button:
+    return html.Button(
+        title, type="button", className="btn btn-sm btn-secondary",
+        **{"data-tab": name, "aria-pressed": str(name == "automatic").lower()},
+    )  # fmt: skip
 
 
 def _manual() -> html.Div:
@@ -65,7 +67,9 @@ def _manual() -> html.Div:
         _button("left", "arrow-counterclockwise", "90°", "Shift+Q", name="Quarter turn left"),
         _button("right", "arrow-clockwise", "90°", "Q", name="Quarter turn right"),
         _button("undo", "arrow-90deg-left", "Undo", "Ctrl+Z"),
+        _button("redo", "arrow-90deg-right", "Redo", "Ctrl+Shift+Z"),
         _button("reset", "x-circle", "Reset", ""),
+        _button("take", "box-arrow-in-down", "From aligned", "", name="Start from the alignment in use"),
     ]
     turns = html.Div(["Quarter turns: ", html.B("0°", id=Align.TURNS)], className="sm-note")
     use = html.Button("Fit from here", id=Align.USE, className="btn btn-sm btn-secondary", n_clicks=0)
@@ -75,6 +79,48 @@ def _manual() -> html.Div:
             html.Div(buttons, className="sm-buttons"),
             *[_parameter(name, *about) for name, about in PARAMETERS.items()],
             turns,
+            html.Div([use, save], className="sm-buttons mt-2 mb-0"),
+            html.P("Drag the overlay to move it, Shift and drag to turn it.", className="sm-note mt-2 mb-0"),
+        ]
+    )
+
+
+def _landmarks() -> html.Div:
+    """Filled by assets/align-landmarks.js: the pairs with their errors."""
+    fit = dbc.Select(
+        id=Align.MARKS_FIT, options=[{"label": t, "value": v} for v, t in FITS.items()], value="affine", size="sm"
+    )
+    files = html.Div(
+        [
+            _button("open-marks", "folder2-open", "Import", "", name="Import a landmark CSV"),
+            _button("save-marks", "download", "Export", "", name="Export the landmarks as CSV"),
+            _button("undo", "arrow-90deg-left", "Undo", "Ctrl+Z", name="Undo the last landmark"),
+            _button("clear-marks", "trash", "Clear", "", name="Delete all landmarks"),
+        ],
+        className="sm-buttons",
+    )
+    heads = [
+        html.Th("Pair"),
+        html.Th("Error", className="sm-num"),
+        html.Th("Left out", className="sm-num"),
+        html.Th(""),
+    ]
+    table = html.Table(
+        [html.Thead(html.Tr(heads)), html.Tbody(**{"data-marks": "rows"})], className="sm-table sm-marks", hidden=True,
+        **{"data-marks": "table"},
+    )  # fmt: skip
+    save = html.Button("Save this fit", id=Align.MARKS_SAVE, className="btn btn-sm btn-secondary", n_clicks=0)
+    use = html.Button("Align with them", id=Align.MARKS_USE, className="btn btn-sm btn-primary", n_clicks=0)
+    return html.Div(
+        [
+            html.P(
+                "Click a place in one section, then the same place in the other. Drag a mark to mend it.",
+                className="sm-note",
+            ),
+            files,
+            html.Label([html.Span("Map through them"), fit], className="sm-field-label mb-2"),
+            table,
+            html.Div(className="sm-note", role="status", **{"data-marks": "said"}),
             html.Div([use, save], className="sm-buttons mt-2 mb-0"),
         ]
     )
@@ -118,7 +164,7 @@ def _frame(frames: Sequence[str], used: str | None) -> html.Label:
 
 def _overlay() -> html.Div:
     shown = html.Div(
-        [_toggle("manual", "By hand", True), _toggle("result", "Aligned", False)],
+        [_toggle(mode, text, mode == "manual") for mode, text in SHOWN.items()],
         className="btn-group sm-segments", role="group", **{"aria-label": "What the overlay shows"},
     )  # fmt: skip
     tools = [
@@ -126,6 +172,10 @@ def _overlay() -> html.Div:
         _tool("pan", "hand-index", "Drag moves the view"),
         _tool("fit", "fullscreen", "Fit the view (0)"),
     ]
+    looks = html.Div(
+        [_look(name, *about) for name, about in LOOKS.items()],
+        className="sm-looks", role="group", **{"aria-label": "How SM lies over ST"},
+    )  # fmt: skip
     color = dbc.Input(
         id=Align.COLOR, type="text", value=TOTAL, list=Align.COLORS, debounce=0.2, size="sm", autocomplete="off",
         className="sm-color", placeholder="Metabolite or m/z",
@@ -135,8 +185,8 @@ def _overlay() -> html.Div:
         [
             *tools,
             shown,
+            looks,
             html.Span(className="flex-grow-1"),
-            html.Span("Colour", className="sm-note", **{"aria-hidden": "true"}),
             steps.labelled("Colour of the SM pixels", color),
             choices,
         ],
@@ -148,9 +198,28 @@ def _overlay() -> html.Div:
         id=Align.STAGE, className="sm-stage", tabIndex="0", role="application",
         **{"aria-label": f"SM section over the ST section. {hint}"},
     )  # fmt: skip
-    live = html.Div([html.Span(className="sm-dot", **{"data-state": "running"}), " live"], className="sm-live sm-veil")
-    canvas = html.Div([stage, live, blends, _legend(), _hints()], className="sm-canvas")
+    second = html.Div(id=Align.SECOND, className="sm-stage", tabIndex="0", role="application", hidden=True,
+        **{"aria-label": "ST section, or the second run"},
+    )  # fmt: skip
+    swipe = html.Div(
+        className="sm-swipe", hidden=True, tabIndex="0", role="slider",
+        **{"aria-label": "SM left of here", "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": "50"},
+    )  # fmt: skip
+    dot = html.Span(className="sm-dot", **{"data-state": "running"})
+    said = [html.Span("starting", **{"data-live": "stage"}), html.Div(**{"data-live": "terms"})]
+    live = html.Div([dot, " ", *said], className="sm-live sm-veil", hidden=True)
+    stages = html.Div([stage, second, swipe], className="sm-stages")
+    canvas = html.Div(
+        [stages, live, blends, _legend(), _hints()], className="sm-canvas sm-align", **{"data-mode": "manual"}
+    )
     return html.Div([bar, canvas], className="sm-panel sm-fill sm-flush")
+
+
+def _look(name: str, icon_name: str, text: str) -> html.Button:
+    return html.Button(
+        icon(icon_name), type="button", className="sm-icon", title=text,
+        **{"data-look": name, "aria-label": text, "aria-pressed": str(name == "blend").lower()},
+    )  # fmt: skip
 
 
 def options(names: Sequence[str]) -> list[html.Option]:
@@ -189,30 +258,3 @@ def _legend() -> html.Div:
 def _hints() -> html.Div:
     shown = [html.Span([html.Kbd(key, className="sm-kbd"), f" {what}"]) for key, what in KEYS]
     return html.Div(shown, className="sm-hints sm-veil", **{"aria-hidden": "true"})
-
-
-def _findings() -> list[Any]:
-    curves = steps.graph(id=Steps.of(Steps.CURVES, STEP), height=190, label="Loss of the alignment, one panel a term")
-    return [
-        panel("Quality", html.Div(id=Align.QUALITY)),
-        panel("Loss", curves),
-        steps.runs_panel(STEP),
-    ]
-
-
-def quality(numbers: Mapping[str, float], about: Mapping[str, Any]) -> html.Div:
-    """The numbers of the alignment in use with their units, and how its orientation was found."""
-    rows = [(label, format_number(numbers[name], unit)) for name, label, unit in QUALITY if name in numbers]
-    if not rows:
-        return steps.summary([])
-    shape, found = about.get("transform") or {}, about.get("orientation") or {}
-    rows.append(("Turn and mirror", _orientation(shape.get("rotation_deg"), shape.get("flip"))))
-    if found.get("source") == "search":
-        rows.append(("Confidence of the orientation", f"{100 * found.get('confidence', 0):.0f} %"))
-        rows.append(("Next best", _orientation(found.get("runner_up_rotation_deg"), found.get("runner_up_flip"))))
-    warning = [dbc.Alert(AMBIGUOUS, color="warning", className="mt-2")] if found.get("ambiguous") else []
-    return html.Div([facts([("Ended", ENDED.get(str(about.get("stopped")), "–")), *rows]), *warning])
-
-
-def _orientation(turn: float | None, flip: bool | None) -> str:
-    return "–" if turn is None else f"{turn:.1f}°{', mirrored' if flip else ''}"

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import dash
-from dash import ClientsideFunction, Input, Output, State, callback, clientside_callback, ctx, no_update
+from dash import ALL, ClientsideFunction, Input, Output, State, callback, clientside_callback, ctx, no_update
 
 from core import keys
 from core.errors import SpatialMetaError
 from core.pipeline import STEPS
 from spatialmeta_app.components import alerts, form
 from spatialmeta_app.components import align as component
+from spatialmeta_app.components import align_findings as findings
 from spatialmeta_app.ids import Align, Shell, Steps
 from spatialmeta_app.pages import _steps
 from spatialmeta_app.services import align as service
-from spatialmeta_app.services import forms, results
+from spatialmeta_app.services import forms, landmarks, results
 from spatialmeta_app.services.backend import backend
 
 STEP = component.STEP
@@ -72,43 +73,141 @@ def color(typed: str | None, frame: str, pathname: str) -> Any:
     return no_update if found is None else found
 
 
+clientside_callback(
+    ClientsideFunction("align", "marks"),
+    Output(Align.SECOND, "title"),
+    Input(Align.MARKS, "data"),
+    Input(Align.MARKED, "data"),
+    Input(Align.READY, "data"),
+)
+clientside_callback(
+    ClientsideFunction("align", "compared"), Output(Align.COMPARE, "title"), Input(Align.COMPARED, "data")
+)
+
+
 @callback(Output(Align.QUALITY, "children"), Input(VERSION, "data"))
 def show_quality(version: dict | None) -> Any:
     """The numbers of the alignment in use."""
     workspace = backend().workspace
     if not version or not version["result"]:
-        return component.quality({}, {})
+        return findings.quality({}, {})
     result = workspace.result(version["result"])
     about = results.notes(workspace, result, keys.ALIGNMENT)
-    return component.quality(results.alignment_quality(workspace, result), about)
+    return findings.quality(results.alignment_quality(workspace, result), about, result.id)
+
+
+@callback(
+    Output(Align.MARKED, "data"),
+    Input(Align.MARKS, "data"),
+    Input(Align.MARKS_FIT, "value"),
+    State(FRAME, "value"),
+    State(Shell.URL, "pathname"),
+    prevent_initial_call=True,
+)
+def judge(rows: list, kind: str, frame: str, pathname: str) -> Any:
+    """The errors of the landmarks, and the map that they give."""
+    return landmarks.judge(backend().workspace, _steps.sample(pathname), rows, kind, frame=frame)
+
+
+@callback(
+    Output(Align.MARKS, "data"),
+    Input(Align.MARKS_FILE, "data"),
+    State(Shell.URL, "pathname"),
+    prevent_initial_call=True,
+)
+def open_marks(file: dict | None, pathname: str) -> Any:
+    """The pairs of a CSV in place of those that were there."""
+    return landmarks.read(backend().workspace, _steps.sample(pathname), file["text"]) if file else no_update
 
 
 @callback(
     Output(GIVEN, "data"),
     Input(Align.MANUAL, "data"),
     Input({"form": STEP, "option": "orientation"}, "value"),
+    Input(Align.MARKS, "data"),
 )
-def give(manual: dict | None, orientation: str) -> dict[str, Any]:
-    """The manual values, where the fit is to start from them."""
-    return manual if manual and orientation == service.FIT_FROM["orientation"] else {}
+def give(manual: dict | None, orientation: str, rows: list | None) -> dict[str, Any]:
+    """The manual values, where the fit is to start from them, and the landmarks, where there are any."""
+    start = manual if manual and orientation == service.FIT_FROM["orientation"] else {}
+    return start | ({"landmarks": service.as_text(rows)} if rows else {})
 
 
 @callback(
     Output(JOB, "data", allow_duplicate=True),
     Input(Align.USE, "n_clicks"),
     Input(Align.SAVE, "n_clicks"),
+    Input(Align.MARKS_USE, "n_clicks"),
+    Input(Align.MARKS_SAVE, "n_clicks"),
+    Input({"align-other": ALL}, "n_clicks"),
     State(Align.MANUAL, "data"),
+    State(Align.MARKS, "data"),
+    State(Align.MARKS_FIT, "value"),
     *form.states(STEP),
     State(Shell.URL, "pathname"),
     prevent_initial_call=True,
 )
-def start(_use: Any, _save: Any, manual: dict | None, ids: list, values: list, pathname: str) -> Any:
-    """A fit from the manual position, or the manual position itself as a run."""
-    if not ctx.triggered[0]["value"] or not manual:
+def start(*values: Any) -> Any:
+    """A run that begins, or is, what was set by hand, by landmarks, or the next best orientation."""
+    manual, rows, fit, ids, fields, pathname = values[-6:]
+    if not ctx.triggered[0]["value"]:
         return no_update
-    given = manual | (service.SAVE if ctx.triggered_id == Align.SAVE else service.FIT_FROM)
     try:
-        return _steps.submit(STEP, forms.config(STEPS[STEP].Config, ids, values, **given), pathname)
+        given = _given(ctx.triggered_id, manual or {}, rows or [], fit)
+        return _steps.submit(STEP, forms.config(STEPS[STEP].Config, ids, fields, **given), pathname)
     except SpatialMetaError as error:
         alerts.show(alerts.describe(error))
         return None
+
+
+def _given(pressed: Any, manual: dict, rows: list, fit: str) -> dict[str, Any]:
+    """The settings that a button stands for."""
+    if isinstance(pressed, dict):
+        return landmarks.runner_up(backend().workspace, pressed["align-other"])
+    marks = {"landmarks": service.as_text(rows)}
+    match pressed:
+        case Align.SAVE:
+            return manual | marks | service.SAVE
+        case Align.MARKS_SAVE:
+            return marks | service.BY_LANDMARKS | {"landmark_fit": fit}
+        case Align.MARKS_USE:
+            return marks | service.WITH_LANDMARKS
+        case _:
+            return manual | marks | service.FIT_FROM
+
+
+@callback(
+    Output(Align.COMPARE, "hidden"),
+    Output(Align.COMPARE_A, "options"),
+    Output(Align.COMPARE_B, "options"),
+    Output(Align.COMPARE_A, "value"),
+    Output(Align.COMPARE_B, "value"),
+    Input(VERSION, "data"),
+    State(Align.COMPARE_A, "value"),
+    State(Align.COMPARE_B, "value"),
+    State(Shell.URL, "pathname"),
+)
+def offer_runs(_version: Any, first: str | None, second: str | None, pathname: str) -> Any:
+    """The runs that can be compared: the newest two at first, then what was picked."""
+    runs = landmarks.comparable(backend().workspace, _steps.sample(pathname))
+    known, options = [result for result, _ in runs], findings.compare_options(runs)
+    if len(runs) < 2:
+        return True, options, options, None, None
+    picked = (first, second) if first in known and second in known else (known[1], known[0])
+    return False, options, options, *picked
+
+
+@callback(
+    Output(Align.COMPARED, "data"),
+    Output(Align.COMPARE_TABLE, "children"),
+    Input(Align.COMPARE_A, "value"),
+    Input(Align.COMPARE_B, "value"),
+    State(Shell.URL, "pathname"),
+)
+def compare(first: str | None, second: str | None, pathname: str) -> Any:
+    """Two runs beside each other."""
+    if not first or not second:
+        return {}, None
+    workspace = backend().workspace
+    numbers = [results.alignment_quality(workspace, workspace.result(one)) for one in (first, second)]
+    table = findings.compare_table(*numbers, landmarks.differences(workspace, first, second))
+    return landmarks.compare(workspace, _steps.sample(pathname), first, second), table

@@ -18,11 +18,28 @@ if TYPE_CHECKING:
     from spatialmeta_app.workspace import Workspace
 
 #: what SM can be coloured by besides its features
-COLORS = TOTAL, OUTLINE, PLAIN = "Total intensity", "Outline", "One colour"
+COLORS = TOTAL, OUTLINE, FIRST, RGB, PLAIN = (
+    "Total intensity",
+    "Outline",
+    "First component",
+    "Three components (RGB)",
+    "One colour",
+)
+#: principal components that can be drawn
+SHOWN_COMPONENTS = 3
 #: settings that the manual controls hold; the rest is in the form
 MANUAL = ("flip", "rotation_deg", "scale_x", "scale_y", "shift_x_um", "shift_y_um")
 SAVE = {"mode": "manual"}
 FIT_FROM = {"mode": "automatic", "orientation": "given"}
+BY_LANDMARKS = {"mode": "landmarks"}
+WITH_LANDMARKS = {"mode": "automatic", "orientation": "search"}
+
+
+def as_text(rows: list[list[float]]) -> str:
+    """Landmark pairs as the settings keep them."""
+    from core.registration.landmarks import from_rows
+
+    return from_rows(rows).to_text()
 
 
 def frames(workspace: Workspace, sample: str) -> list[str]:
@@ -40,7 +57,8 @@ def scene(workspace: Workspace, sample: str, *, frame: str = keys.SPATIAL) -> di
 
     ``base`` is ``core.registration.manual_base``: raw coordinates are moved from ``source`` to ``target`` and
     multiplied by ``scale`` before anything is set by hand. Lengths in full-resolution pixels, ``pitch`` in the unit of
-    the raw coordinates. ``start`` are manual values to begin with.
+    the raw coordinates. ``start`` are the manual values of an alignment that was set by hand, ``marks`` the
+    landmark pairs of the one in use.
     """
     chosen = workspace.choices(sample)
     if "st" not in chosen or "sm" not in chosen:
@@ -59,7 +77,8 @@ def scene(workspace: Workspace, sample: str, *, frame: str = keys.SPATIAL) -> di
         "pixel_px": pitch * base["scale"],
         "pitch": pitch,
         "base": base,
-        "start": {name: aligned.config[name] for name in MANUAL if name in aligned.config} if aligned else {},
+        "start": _start(aligned),
+        "marks": _marks(aligned),
     }
 
 
@@ -69,6 +88,18 @@ def _aligned(chosen: dict[str, Result], frame: str) -> Result | None:
     if result is None or result.inputs.get("sm") != chosen["sm"].id:
         return None
     return result if result.config.get("spatial_key", keys.SPATIAL) == frame else None
+
+
+def _start(aligned: Result | None) -> dict[str, Any]:
+    if aligned is None or aligned.config.get("mode") != "manual":
+        return {}
+    return {name: aligned.config[name] for name in MANUAL if name in aligned.config}
+
+
+def _marks(aligned: Result | None) -> list[list[float]]:
+    from core.registration.landmarks import from_text
+
+    return from_text(aligned.config.get("landmarks") or "").rows.tolist() if aligned else []
 
 
 @lru_cache(maxsize=32)  # a few numbers a pair; views never change
@@ -129,10 +160,26 @@ def color(workspace: Workspace, sample: str, name: str, *, frame: str = keys.SPA
         return {}
     if name == OUTLINE:
         return {"outline": list(_outline_pixels(view.directory, frame))}
+    if name in (FIRST, RGB):
+        shown = 1 if name == FIRST else SHOWN_COMPONENTS
+        return {"components_url": f"{address}/components", "shown": shown, "label": name.lower()}
     if name == TOTAL:
         return {"values_url": f"{address}/obs/total_sm", "label": "total intensity"}
     hits = [hit for hit in view.search(_name(name), 30) if name in (_label(hit), hit["name"])]
     return {"values_url": f"{address}/feature/{hits[0]['index']}", "label": hits[0]["name"]} if hits else None
+
+
+@lru_cache(maxsize=4)  # 100,000 pixels take 1.2 MB; a result never changes
+def component_scores(view_directory: Path) -> np.ndarray:
+    """Scores of an SM section on its first principal components, float32 (n, 3); 0 where it has fewer."""
+    from core.registration.features import components
+
+    view = View(view_directory)
+    scores = components(view.matrix(keys.COUNTS), np.zeros((view.meta["n_obs"], 2))).scores
+    found = np.zeros((view.meta["n_obs"], SHOWN_COMPONENTS), dtype=np.float32)
+    shown = min(SHOWN_COMPONENTS, scores.shape[1])
+    found[:, :shown] = scores[:, :shown]
+    return found
 
 
 SEPARATOR = "  m/z "

@@ -66,6 +66,11 @@ def seed(server: Server, *, aligned: bool = False) -> Seeded:
     return Seeded(workspace, sample, pair)
 
 
+def keep(seeded: Seeded, step: str, adata: AnnData) -> Result:
+    """A result of *step*, as the child writes it, from the results in use before it."""
+    return _keep(seeded.workspace, seeded.sample, step, adata)
+
+
 def _keep(workspace: Workspace, sample: Sample, step: str, adata: AnnData) -> Result:
     inputs = {} if step in ("st", "sm") else {n: r.id for n, r in workspace.inputs_of(sample, step).items()}
 

@@ -1,14 +1,21 @@
-"""The Align page: what is set by hand is what the core calculates; a fit is followed, kept, cancelled, compared."""
+"""The Align page: what is set by hand is what the core calculates; a fit is followed, kept, cancelled, compared;
+landmarks mend a bad start; the overlay is looked at in several ways."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 from core import keys
+from core.pipeline import run_step
 from core.registration import manual_transform
-from tests.e2e.seeding import Seeded, seed
+from core.registration.landmarks import COLUMNS, from_text
+from tests.e2e.seeding import Seeded, keep, seed
 from tests.e2e.serving import Server
 
 STEP_MS = 240_000  # two cores, shared with the browser
@@ -23,8 +30,9 @@ def seeded(app_server: Server) -> Seeded:
 
 @pytest.fixture
 def stage(page: Page, seeded: Seeded) -> Page:
-    """The page with its overlay drawn."""
+    """The page with its overlay drawn, moved by hand."""
     visit(page, seeded)
+    page.locator('[data-tab="hand"]').click()
     return page
 
 
@@ -46,6 +54,17 @@ def expected(seeded: Seeded, **values) -> np.ndarray:
     raw = np.asarray(seeded.pair.sm.obsm[keys.SPATIAL])
     transform = manual_transform(np.asarray(seeded.pair.st.obsm[keys.SPATIAL]), raw, **values)
     return transform.forward(raw[PIXELS])
+
+
+def expected_centre(seeded: Seeded) -> np.ndarray:
+    xy = np.asarray(seeded.pair.st.obsm[keys.SPATIAL])
+    return (xy.min(axis=0) + xy.max(axis=0)) / 2
+
+
+def miss(seeded: Seeded) -> float:
+    """Median distance of the pixels from where they truly lie, in the alignment in use; µm."""
+    away = seeded.read("align").obsm[keys.SPATIAL] - seeded.pair.truth.true_st_xy
+    return float(np.median(np.linalg.norm(away, axis=1))) * um_per_px(seeded)
 
 
 def um_per_px(seeded: Seeded) -> float:
@@ -71,8 +90,12 @@ def test_controls_move_the_overlay_as_the_core_says(stage: Page, seeded: Seeded,
     close(overlay(stage), expected(seeded, **values))
     stage.get_by_role("button", name="Undo", exact=True).click()
     close(overlay(stage), expected(seeded, **{**values, "shift_px": (150 / um, 0)}))
+    stage.get_by_role("button", name="Redo", exact=True).click()
+    close(overlay(stage), expected(seeded, **values))
+    stage.get_by_role("button", name="Undo", exact=True).click()
     stage.reload()  # the values are still there
     stage.wait_for_function("() => document.getElementById('align-legend')?.hidden === false", timeout=STEP_MS)
+    stage.locator('[data-tab="hand"]').click()
     close(overlay(stage), expected(seeded, **{**values, "shift_px": (150 / um, 0)}))
     stage.get_by_role("button", name="Reset", exact=True).click()
     close(overlay(stage), expected(seeded))
@@ -98,10 +121,24 @@ def test_keys_and_the_mouse_move_it_too(stage: Page, seeded: Seeded) -> None:
     stage.mouse.up()
     close(overlay(stage), before + np.array([60, -35]) / view[0])
 
+    stage.get_by_role("button", name="Reset", exact=True).click()
+    x0, y0 = np.array([view[0], view[3]]) * expected_centre(seeded) + view[4:]  # Shift turns about the centre
+    stage.mouse.move(box["x"] + x0 + 100, box["y"] + y0)
+    stage.keyboard.down("Shift")
+    stage.mouse.down()
+    stage.mouse.move(box["x"] + x0, box["y"] + y0 + 100, steps=4)
+    stage.mouse.up()
+    stage.keyboard.up("Shift")
+    assert stage.evaluate(STATE)["params"]["angle"] == pytest.approx(90, abs=0.5)
+    stage.keyboard.press("Control+z")
+    assert stage.evaluate(STATE)["params"]["angle"] == 0
+    stage.keyboard.press("Control+Shift+z")
+    assert stage.evaluate(STATE)["params"]["angle"] == pytest.approx(90, abs=0.5)
+
 
 def test_panning_and_zooming_leave_the_alignment_alone(stage: Page) -> None:
-    before = overlay(stage)
     stage.get_by_role("button", name="Drag moves the view").click()
+    before = overlay(stage)
     box = stage.locator("#align-stage").bounding_box()
     stage.mouse.move(box["x"] + 200, box["y"] + 200)
     stage.mouse.down()
@@ -129,46 +166,219 @@ def test_no_request_is_made_while_the_overlay_moves(stage: Page) -> None:
     assert not [url for url in asked if "/api/view" in url or "/api/image" in url]
 
 
-def test_a_fit_is_followed_kept_and_another_run_chosen(stage: Page, seeded: Seeded, person) -> None:
-    stage.get_by_role("button", name="Align", exact=True).click()
-    expect(stage.locator(".sm-progress")).to_be_visible()
+def runs(page: Page, number: int) -> None:
+    expect(page.locator(".sm-version")).to_have_count(number, timeout=STEP_MS)
+
+
+def test_one_click_aligns_a_turned_and_mirrored_pair(page: Page, seeded: Seeded, person) -> None:
+    visit(page, seeded)
+    page.get_by_role("button", name="Align", exact=True).click()
+    expect(page.locator(".sm-progress")).to_be_visible()
     second = person()  # another person with the link sees the same job
     visit(second, seeded)
-    expect(stage.locator(".sm-version")).to_have_count(1, timeout=STEP_MS)
-    expect(stage.locator("#align-quality")).to_contain_text("Dice")
-    assert int(stage.locator("#align-stage").get_attribute("data-previews") or 0) >= 1
-    result = seeded.read("align")
-    close(overlay(stage, "result"), np.asarray(result.obsm[keys.SPATIAL])[PIXELS])
-    miss = np.linalg.norm(result.obsm[keys.SPATIAL] - seeded.pair.truth.true_st_xy, axis=1) * um_per_px(seeded)
-    assert np.median(miss) < 100  # µm: a spot distance
-    expect(second.locator(".sm-version")).to_have_count(1, timeout=STEP_MS)
+    runs(page, 1)
+    quality = page.locator("#align-quality")
+    expect(quality).to_contain_text("Dice")
+    expect(quality).to_contain_text("mirrored")
+    expect(quality).to_contain_text("Confidence of the orientation")
+    close(overlay(page, "result"), np.asarray(seeded.read("align").obsm[keys.SPATIAL])[PIXELS])
+    assert miss(seeded) < 100  # a spot distance
+    runs(second, 1)
 
-    stage.get_by_role("button", name="By hand").click()
+    page.locator('[data-tab="hand"]').click()  # by hand one goes on from what is aligned
+    np.testing.assert_allclose(overlay(page), np.asarray(seeded.read("align").obsm[keys.SPATIAL])[PIXELS], atol=1)
+
+
+def test_a_position_set_by_hand_is_kept_and_another_run_restored(stage: Page, seeded: Seeded) -> None:
+    """Later steps become stale with the run that is not in use any more, and fresh again with the one that is."""
+    keep(seeded, "reassign", run_step("reassign", {"st": seeded.pair.st, "sm": seeded.read("align")}))
+    assert seeded.workspace.status(seeded.sample)["reassign"] == "done"
     stage.get_by_role("button", name="Reset", exact=True).click()
     stage.get_by_role("button", name="Flip", exact=True).click()
     stage.wait_for_timeout(400)
-    stage.get_by_role("button", name="Save this").click()
-    expect(stage.locator(".sm-version")).to_have_count(2, timeout=STEP_MS)
+    stage.get_by_role("button", name="Save this", exact=True).click()
+    runs(stage, 2)
     expect(stage.locator("#align-quality")).to_contain_text("set by hand")
     kept = seeded.chosen("align")
     assert (kept.config["mode"], kept.config["flip"]) == ("manual", True)
     np.testing.assert_allclose(seeded.read("align").obsm[keys.SPATIAL][PIXELS], expected(seeded, flip=True), atol=1e-3)
+    assert seeded.workspace.status(seeded.sample)["reassign"] == "stale"
+
+    table = stage.locator("#align-compare-table")
+    expect(table).to_contain_text("Outline distance, mean")
+    expect(table).to_contain_text("automatic")
+    expect(table).to_contain_text("manual")
+    stage.get_by_role("button", name="Side by side").click()
+    expect(stage.locator("#align-second")).to_be_visible()
+    expect(stage.locator(".sm-pane-name")).to_have_text(["A · Run 1", "B · Run 2"])
+    stage.wait_for_function("() => SpatialMeta.align.state().mode === 'compare'")
+    assert painted(stage, 0) != painted(stage, 1)
+    stage.get_by_role("button", name="Flicker").click()
+    expect(stage.locator("#align-second")).to_be_hidden()
+    first = stage.locator(".sm-pane-name").first
+    expect(first).to_have_text("B · Run 2")
+    expect(first).to_have_text("A · Run 1")
 
     stage.get_by_role("button", name="Use run 1 of Align").click()
     expect(stage.locator('.sm-version[data-chosen="true"]')).to_contain_text("Run 1")
     assert seeded.chosen("align").config["mode"] == "automatic"
+    assert seeded.workspace.status(seeded.sample)["reassign"] == "done"
 
 
-def test_a_fit_is_cancelled(stage: Page, seeded: Seeded) -> None:
-    runs = len(seeded.workspace.results(seeded.sample, "align"))
-    stage.get_by_role("button", name="Align", exact=True).click()
-    cancel = stage.get_by_role("button", name="Cancel Align")
-    expect(cancel).to_be_enabled()
-    cancel.click()
-    expect(stage.get_by_role("button", name="Align", exact=True)).to_be_enabled(timeout=STEP_MS)
-    kept = len(seeded.workspace.results(seeded.sample, "align")) - runs
-    said = stage.locator(".sm-job-message").text_content()
-    assert kept == 1 or said == "Cancelled."  # the best so far, if there was any
+def test_previews_arrive_while_it_runs_and_cancel_keeps_the_best(page: Page, seeded: Seeded) -> None:
+    before = len(seeded.workspace.results(seeded.sample, "align"))
+    visit(page, seeded)
+    page.locator("summary", has_text="Advanced").click()
+    field(page, "spacing").fill("0.1")  # five times the outline points, so that it takes a while
+    field(page, "tolerance").fill("0")
+    page.get_by_role("button", name="Align", exact=True).click()
+    page.wait_for_function("() => SpatialMeta.align.state().arrivals.length >= 12", timeout=STEP_MS)
+    arrived = np.array(page.evaluate(STATE)["arrivals"][2:])  # the page is still busy with the job's first signs
+    assert (len(arrived) - 1) / np.ptp(arrived) * 1000 >= 2  # a second
+    expect(page.locator("[data-live='terms']")).to_contain_text("µm")
+    expect(page.locator("[data-live='stage']")).not_to_have_text("starting")
+    page.get_by_role("button", name="Cancel Align").click()
+    runs(page, before + 1)
+    expect(page.locator("#align-quality")).to_contain_text("cancelled, best kept")
+    assert miss(seeded) < 150
+
+
+def field(page: Page, option: str):
+    return page.locator(f"""[id='{{"form":"align","option":"{option}"}}']""")
+
+
+def test_landmarks_mend_a_bad_start(page: Page, seeded: Seeded, tmp_path: Path, axe) -> None:
+    """The pairs are clicked in both views; the run that takes them is right, where the one by hand was wrong."""
+    visit(page, seeded)
+    page.locator('[data-tab="hand"]').click()
+    page.get_by_role("button", name="Reset", exact=True).click()
+    number = page.locator(".sm-version").count()
+    page.wait_for_timeout(400)
+    page.get_by_role("button", name="Save this", exact=True).click()
+    runs(page, number + 1)
+    wrong = miss(seeded)
+    assert wrong > 1000  # neither turned nor mirrored
+
+    page.locator('[data-tab="landmarks"]').click()
+    expect(page.locator("#align-second")).to_be_visible()
+    page.wait_for_function("() => SpatialMeta.align.state().mode === 'pairs' && SpatialMeta.align.state().view")
+    raw, true = np.asarray(seeded.pair.sm.obsm[keys.SPATIAL]), np.asarray(seeded.pair.truth.true_st_xy)
+    chosen = corners(true)
+    for i in chosen:
+        click_at(page, 0, transform_by_hand(seeded, raw[[i]])[0])
+        click_at(page, 1, true[i])
+    rows = page.locator("[data-marks='rows'] tr")
+    expect(rows).to_have_count(len(chosen))
+    expect(page.locator("[data-marks='said']")).to_contain_text("each left out")
+    state = page.evaluate(STATE)
+    pixel = um_per_px(seeded) / state["view"][0]  # µm of a CSS pixel, to which one clicks
+    assert max(state["marked"]["um"]) < 4 * pixel
+    np.testing.assert_allclose(np.array(state["marks"])[:, 2:], true[chosen], atol=1.5 / state["view"][0])
+    axe(page)
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export the landmarks as CSV").click()
+    text = Path(download.value.path()).read_text()
+    assert text.splitlines()[0] == ",".join(COLUMNS)
+    page.get_by_role("button", name="Delete landmark 2").click()
+    expect(rows).to_have_count(len(chosen) - 1)
+    page.get_by_role("button", name="Undo the last landmark").click()
+    expect(rows).to_have_count(len(chosen))
+    page.get_by_role("button", name="Delete all landmarks").click()
+    expect(page.locator("[data-marks='table']")).to_be_hidden()
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Import a landmark CSV").click()
+    chooser.value.set_files([{"name": "marks.csv", "mimeType": "text/csv", "buffer": text.encode()}])
+    expect(rows).to_have_count(len(chosen))
+
+    page.get_by_role("button", name="Align with them").click()
+    runs(page, number + 2)
+    assert miss(seeded) < min(100, wrong / 10)
+    kept = from_text(seeded.chosen("align").config["landmarks"])
+    np.testing.assert_allclose(kept.rows, state["marks"], rtol=1e-6)
+    expect(page.locator("#align-quality")).to_contain_text("Landmarks, mean distance")
+    page.get_by_role("button", name="Save this fit").click()
+    runs(page, number + 3)
+    expect(page.locator("#align-quality")).to_contain_text("fitted to the landmarks")
+    assert miss(seeded) < 100
+
+
+def corners(xy: np.ndarray) -> list[int]:
+    """The points that reach furthest in four directions."""
+    return [int((xy @ np.array(d)).argmax()) for d in ((1, 0.2), (-1, 0.3), (0.1, 1), (-0.2, -1))]
+
+
+def transform_by_hand(seeded: Seeded, raw: np.ndarray) -> np.ndarray:
+    st, sm = (np.asarray(a.obsm[keys.SPATIAL]) for a in (seeded.pair.st, seeded.pair.sm))
+    return manual_transform(st, sm).forward(raw)
+
+
+def click_at(page: Page, pane: int, full: Iterable[float]) -> None:
+    """Click where a pane shows the full-resolution pixel *full*."""
+    view = page.evaluate(STATE)["view"]
+    box = page.locator("#align-stage, #align-second").nth(pane).bounding_box()
+    x, y = np.array([view[0], view[3]]) * np.asarray(full) + view[4:]
+    page.mouse.click(box["x"] + x, box["y"] + y)
+
+
+def test_a_file_that_holds_no_landmarks_is_refused_in_one_message(page: Page, seeded: Seeded) -> None:
+    visit(page, seeded)
+    page.locator('[data-tab="landmarks"]').click()
+    before = page.evaluate(STATE)["marks"]
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Import a landmark CSV").click()
+    chooser.value.set_files([{"name": "x.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"}])
+    expect(page.get_by_text(re.compile("landmark CSV with the columns"))).to_be_visible()
+    assert page.evaluate(STATE)["marks"] == before
+
+
+def painted(page: Page, pane: int = 0) -> str:
+    """What the overlay of a pane shows."""
+    page.wait_for_timeout(150)
+    return page.locator(".sm-overlay").nth(pane).evaluate("canvas => canvas.toDataURL()")
+
+
+OPAQUE = """canvas => {
+  const { width, height } = canvas;
+  const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+  const found = [0, 0];
+  for (let y = 0; y < height; y += 1) for (let x = 0; x < width; x += 1) {
+    if (pixels[4 * (y * width + x) + 3]) found[x < width / 2 ? 0 : 1] += 1;
+  }
+  return found;
+}"""
+
+
+def test_swipe_and_checkerboard_leave_parts_of_sm_out(stage: Page) -> None:
+    canvas = stage.locator(".sm-overlay").first
+    stage.get_by_role("button", name="Fit the view").click()
+    painted(stage)
+    left, right = canvas.evaluate(OPAQUE)
+    assert min(left, right) > 1000
+    stage.get_by_role("button", name="Swipe").click()
+    painted(stage)
+    assert canvas.evaluate(OPAQUE) == [left, 0]
+    stage.locator(".sm-swipe").focus()
+    for _ in range(10):
+        stage.keyboard.press("ArrowRight")
+    painted(stage)
+    assert 0 < canvas.evaluate(OPAQUE)[1] < right
+    stage.get_by_role("button", name="Checkerboard").click()
+    painted(stage)
+    shown = sum(canvas.evaluate(OPAQUE)) / (left + right)
+    assert 0.35 < shown < 0.65
+    stage.get_by_role("button", name="Blend").click()
+    painted(stage)
+    assert canvas.evaluate(OPAQUE) == [left, right]
+
+
+def test_sm_is_coloured_by_outline_and_components(stage: Page) -> None:
+    seen = {painted(stage)}
+    for name in ("Outline", "First component", "Three components (RGB)", "One colour"):
+        stage.get_by_label("Colour of the SM pixels").fill(name)
+        stage.wait_for_timeout(1200)
+        seen.add(painted(stage))
+    assert len(seen) == 5
 
 
 def test_colours_are_found_by_name(stage: Page, seeded: Seeded) -> None:
@@ -178,6 +388,7 @@ def test_colours_are_found_by_name(stage: Page, seeded: Seeded) -> None:
 
 
 def test_the_command_line_follows_the_form(stage: Page) -> None:
+    stage.locator('[data-tab="automatic"]').click()
     stage.locator("summary", has_text="Command line").click()
     stage.locator("""[id='{"form":"align","option":"transform"}']""").select_option("affine")
     code = stage.locator("""[id='{"form":"align","part":"command"}']""")

@@ -46,7 +46,7 @@ def test_a_kept_manual_position_is_the_next_start(workspace, sample, aligned, ke
 def test_colours_are_searched_by_name(workspace, sample, imported) -> None:
     found = align.color_names(workspace, sample.id, "dopa")
     assert found == [*align.COLORS, "Dopamine  m/z 154.0863"]
-    assert align.color_names(workspace, sample.id, align.TOTAL)[3:] == ["Dopamine  m/z 154.0863", "FMP, 421.19"]
+    assert align.color_names(workspace, sample.id, align.TOTAL)[5:] == ["Dopamine  m/z 154.0863", "FMP, 421.19"]
     sm = workspace.chosen(sample, "sm")
     assert align.color(workspace, sample.id, "Dopamine") == {
         "values_url": f"/api/view/{sm.id}/feature/0",
@@ -62,3 +62,18 @@ def test_the_outline_of_a_rectangle_is_its_border(workspace, sample, imported, s
     low, high = xy.min(axis=0), xy.max(axis=0)
     border = np.flatnonzero(((xy <= low + 1) | (xy >= high - 1)).any(axis=1))
     assert set(align.color(workspace, sample.id, align.OUTLINE)["outline"]) == set(border.tolist())
+
+
+def test_components_are_those_of_scikit_learn(workspace, sample, imported, sm) -> None:
+    """Up to their sign: of logarithms of values brought to equal totals."""
+    from sklearn.decomposition import PCA
+
+    total = sm.X.sum(axis=1, keepdims=True)
+    values = np.log1p(sm.X / total * np.median(total))
+    expected = PCA(2, whiten=True).fit_transform(values)
+    chosen = workspace.chosen(sample, "sm")
+    found = align.component_scores(workspace.path(chosen, "view"))
+    for k in range(2):
+        assert abs(np.corrcoef(found[:, k], expected[:, k])[0, 1]) == pytest.approx(1, abs=1e-4)
+    assert not found[:, 2].any()
+    assert align.color(workspace, sample.id, align.RGB)["shown"] == 3
