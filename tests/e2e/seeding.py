@@ -39,10 +39,10 @@ class Seeded:
         return io.read_h5ad(self.workspace.path(self.chosen(step), "data.h5ad"))
 
 
-@lru_cache(maxsize=1)
-def small_pair() -> SimulatedSample:
+@lru_cache(maxsize=2)
+def small_pair(genes: int = 40, metabolites: int = 12) -> SimulatedSample:
     """About 420 spots and three times as many pixels per area, turned by 130 degrees and mirrored."""
-    config = SimulateConfig(spots=SPOTS, genes=40, metabolites=12, rotation_deg=130.0, flip=True, warp=0.0)
+    config = SimulateConfig(spots=SPOTS, genes=genes, metabolites=metabolites, rotation_deg=130.0, flip=True, warp=0.0)
     made = simulate(config).samples[0]
     with TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{name}.h5ad" for name in ("st", "sm")]
@@ -51,11 +51,11 @@ def small_pair() -> SimulatedSample:
         return replace(made, st=io.read_st(paths[0]), sm=io.read_sm(paths[1]))
 
 
-def seed(server: Server, *, aligned: bool = False) -> Seeded:
-    """A new sample with both sections, and with the true alignment where *aligned*."""
+def seed(server: Server, *, aligned: bool = False, **features: int) -> Seeded:
+    """A new sample with both sections, and with the true alignment where *aligned*; *features* of :func:`small_pair`."""
     workspace = Workspace(Settings(data=Path(server.data), min_free_bytes=0, demo=False))
     project = workspace.create_project("Simulated", "tester")
-    sample, pair = workspace.create_sample(project, "section 1"), small_pair()
+    sample, pair = workspace.create_sample(project, "section 1"), small_pair(**features)
     _keep(workspace, sample, "st", pair.st)
     _keep(workspace, sample, "sm", pair.sm)
     if aligned:

@@ -25,7 +25,7 @@ STATE = "() => SpatialMeta.align.state()"
 
 @pytest.fixture(scope="module")
 def seeded(app_server: Server) -> Seeded:
-    return seed(app_server)
+    return seed(app_server, genes=200, metabolites=50)  # an outline that tells its orientation
 
 
 @pytest.fixture
