@@ -52,7 +52,7 @@ def small_pair(genes: int = 40, metabolites: int = 12) -> SimulatedSample:
 
 
 def seed(server: Server, *, aligned: bool = False, **features: int) -> Seeded:
-    """A new sample with both sections, and with the true alignment where *aligned*; *features* of :func:`small_pair`."""
+    """A new sample with both sections, and with the true alignment where *aligned*; *features*: see small_pair."""
     workspace = Workspace(Settings(data=Path(server.data), min_free_bytes=0, demo=False))
     project = workspace.create_project("Simulated", "tester")
     sample, pair = workspace.create_sample(project, "section 1"), small_pair(**features)
