@@ -1,0 +1,151 @@
+"""Alignment of pairs with known truth: orientation, error of each stage, time and memory, beside the authors' package.
+
+``python -m benchmarks alignment [--pairs N] [--peers N] [--no-scaling]``: N simulated pairs (40 if not said), N of
+them through the authors' package (3; 0 leaves it out). TRE: mean distance of the SM pixels from where they truly lie,
+in spot distances. Seconds are CPU seconds of all threads, which other load does not lengthen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import peers
+from benchmarks.pairs import REAL, KnownPair, real_pair, simulated_pair
+from core import keys
+from core.registration.transforms import rotation_matrix
+
+STAGES = ("similarity", "affine", "nonrigid")
+DENSITIES = (5.0, 15.0, 50.0)  # pixels a spot: 10,000, 30,000 and 100,000 at 2,000 spots
+ITERATIONS = 300  # of the authors' alignment
+CHILD = """
+import json, resource, sys, time
+from benchmarks.alignment import measured
+print(json.dumps(measured(*json.loads(sys.argv[1]))))
+"""
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks alignment")
+    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--peers", type=int, default=3)
+    parser.add_argument("--real", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--scaling", action=argparse.BooleanOptionalAction, default=True)
+    given = parser.parse_args(words or [])
+    print(_line("pair", *STAGES, "best affine", "right", "confidence", "by", "CPU s", "MB", "authors", "CPU s", "MB"))
+    rows = [_compared(number, with_peer=number < given.peers) for number in range(given.pairs)]
+    if rows:
+        _summary(rows)
+    for name in REAL if given.real else ():
+        _show(name, {stage: _in_child(name, stage) for stage in STAGES}, None)
+    for density in DENSITIES if given.scaling else ():
+        cost = _in_child("0", STAGES[-1], density)
+        print(f"{cost['pixels']:>7,} pixels: {cost['cpu_s']:5.1f} CPU s, {cost['mb']:,.0f} MB, TRE {cost['error']:.2f}")
+
+
+def measured(name: str, stage: str, density: float = DENSITIES[0]) -> dict[str, Any]:
+    """One alignment of the pair *name*, in this process: its error, its orientation, and what it cost."""
+    import resource
+    import time
+
+    from core.registration import AlignConfig, RegistrationResult, align
+
+    pair = _pair(name, density)
+    config = AlignConfig(spatial_key=pair.spatial_key, transform=stage)
+    start = time.process_time()
+    done = align(pair.st, pair.sm, config)
+    seconds = time.process_time() - start
+    result = RegistrationResult.from_dict(done.uns[keys.UNS][keys.ALIGNMENT])
+    return {
+        "error": pair.error(done.obsm[keys.SPATIAL]),
+        "best_affine": pair.least_affine(),
+        "right": pair.orientation_right(result),
+        "confidence": result.orientation.confidence,
+        "by": result.orientation.decided_by,
+        "jacobian": result.quality.smallest_jacobian,
+        "note": result.note,
+        "pixels": pair.sm.n_obs,
+        "cpu_s": seconds,
+        "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _pair(name: str, density: float = DENSITIES[0]) -> KnownPair:
+    return real_pair(name) if name in REAL else simulated_pair(int(name), density=density)
+
+
+def _in_child(name: str, stage: str, density: float = DENSITIES[0]) -> dict[str, Any]:
+    """:func:`measured` in a process of its own, so that its peak memory is its own."""
+    words = [sys.executable, "-W", "ignore", "-c", CHILD, json.dumps([name, stage, density])]
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **one})
+    if done.returncode:
+        raise RuntimeError(f"{stage} of {name} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _compared(number: int, *, with_peer: bool) -> dict[str, Any]:
+    stages = {stage: _in_child(str(number), stage) for stage in STAGES}
+    theirs = _authors(_pair(str(number))) if with_peer else None
+    _show(f"simulated {number}", stages, theirs)
+    return stages | {"authors": theirs}
+
+
+def _authors(pair: KnownPair) -> dict[str, Any] | str:
+    """The authors' package on *pair*, mirrored and turned as the truth is: it searches no orientation."""
+    if peers.python() is None:
+        return "no environment: make peers"
+    truth = pair.sm.uns["truth"]
+    xy = np.asarray(pair.sm.obsm[pair.spatial_key], dtype=float) * np.asarray(truth["pixel_um"])
+    xy *= [-1.0 if truth["flip"] else 1.0, 1.0]
+    turned = replace(pair, sm=pair.sm.copy())
+    turned.sm.obsm[keys.SPATIAL] = xy @ rotation_matrix(truth["rotation_deg"]).T
+    with tempfile.TemporaryDirectory() as folder:
+        st, sm, out = (Path(folder) / name for name in ("st.h5ad", "sm.h5ad", "out.npy"))
+        turned.st.write_h5ad(st)
+        turned.sm.write_h5ad(sm)
+        try:
+            cost = peers.run("authors_align.py", st, sm, str(ITERATIONS), out)
+        except RuntimeError as error:
+            return str(error).splitlines()[-1][:60]
+        return cost | {"error": pair.error(np.load(out))}
+
+
+def _show(name: str, stages: dict[str, dict[str, Any]], theirs: dict[str, Any] | str | None) -> None:
+    last = stages[STAGES[-1]]
+    cells = [f"{stages[stage]['error']:.2f}" for stage in STAGES] + [f"{last['best_affine']:.2f}"]
+    cells += ["yes" if last["right"] else "NO", f"{last['confidence']:.2f}", last["by"]]
+    cells += [f"{last['cpu_s']:.1f}", f"{last['mb']:.0f}"]
+    if isinstance(theirs, dict):
+        cells += [f"{theirs['error']:.2f}", f"{theirs['cpu_s']:.0f}", f"{theirs['peak_mb']}"]
+    elif theirs:
+        cells.append(theirs)
+    print(_line(name, *cells), flush=True)
+    if last["note"]:
+        print(f"    {last['note']}")
+
+
+def _summary(rows: list[dict[str, Any]]) -> None:
+    for what, of in (("median", np.median), ("worst", np.max)):
+        errors = [f"{of([row[stage]['error'] for row in rows]):.2f}" for stage in STAGES]
+        last = [row[STAGES[-1]] for row in rows]
+        best, cpu, mb = (of([one[name] for one in last]) for name in ("best_affine", "cpu_s", "mb"))
+        right = f"{sum(one['right'] for one in last)}/{len(last)}"
+        print(_line(what, *errors, f"{best:.2f}", right, "", "", f"{cpu:.1f}", f"{mb:.0f}"))
+
+
+def _line(name: str, *cells: str) -> str:
+    return f"{name:18}" + "".join(f"{cell:>11}" for cell in cells)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
