@@ -33,6 +33,7 @@
       const { view } = this;
       for (const name of ["zoomAt", "panBy", "fit"]) view[name] = (...given) => leader[name](...given);
       this.moved = () => view.place(leader.centre, leader.scale);
+      view.resize = () => { view.measure(); this.moved(); };
       leader.onMove(this.moved);
       this.moved();
     }
@@ -109,6 +110,7 @@
       const wanted = grid ? page.context.samples.filter((s) => s.id !== page.context.sample && s.result).slice(0, MOST_SAMPLES) : this.beside;
       const shape = JSON.stringify([grid, wanted.map((w) => w.id || ns.wordsOf(w)), page.result.id]);
       this.paintChips();
+      page.title(grid ? page.context.samples.find((s) => s.id === page.context.sample)?.name : wanted.length ? page.state.colour.name : null);
       if (shape === this.shape) return;
       if (grid) await Promise.all(wanted.map((s) => this.open(s.result)));
       if (!page.alive) return;
@@ -116,12 +118,11 @@
       this.shape = shape;
       const count = wanted.length + 1, host = $("explore-more");
       $("explore-panes").style.setProperty("--columns", count === 1 ? 1 : count <= 4 ? 2 : count <= 9 ? 3 : 4);
-      page.title(grid ? page.context.samples.find((s) => s.id === page.context.sample)?.name : null);
-      page.spatial.resize();
       this.panes = wanted.map((w) => (grid
         ? new Pane(page, host, { title: w.name, href: `/p/${page.context.project}/${w.id}/explore`, result: this.others.get(w.result) })
         : new Pane(page, host, { title: w.name, result: page.result, leader: page.spatial })));
       if (!grid) this.panes.forEach((pane, i) => { pane.own = wanted[i]; });
+      for (const view of [page.spatial, ...this.panes.map((pane) => pane.view)]) view.resize(); // now that all have their place
     }
 
     async open(id) {
@@ -156,8 +157,8 @@
     paintChips() {
       const chips = this.beside.map((hit) => h("span", { class: "ex-chip ex-plain" }, hit.name,
         h("button", { type: "button", class: "ex-mini", "aria-label": `Take ${hit.name} away`, title: "Take away", onclick: () => this.remove(hit) }, h("i", { class: "bi bi-x", "aria-hidden": "true" }))));
-      $("explore-beside-list").replaceChildren(...chips);
-      $("explore-beside-list").hidden = !chips.length;
+      $("explore-beside-chips").replaceChildren(...chips);
+      $("explore-beside-chips").hidden = !chips.length;
     }
 
     destroy() { this.clear(); }

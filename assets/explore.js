@@ -221,7 +221,8 @@
       ns.panels.legend($("explore-legend"), painting);
       const { kind, palette, limits } = painting, number = kind === "number";
       $("explore-range").hidden = kind === "category";
-      $("explore-range-bar").style.background = number ? ns.panels.colourBar(palette) : "var(--sm-line)";
+      $("explore-range-bar").hidden = !number;
+      if (number) $("explore-range-bar").style.background = ns.panels.colourBar(palette);
       $("explore-range-text").textContent = number && limits ? `${ns.colour.number(limits[0])} – ${ns.colour.number(limits[1])}` : "";
     }
 

@@ -212,7 +212,7 @@ class Explore:
     DOT_ROW = "explore-dot-row"
     GRID = "explore-grid"
     BESIDE = "explore-beside"
-    BESIDE_LIST = "explore-beside-list"
+    BESIDE_CHIPS = "explore-beside-chips"
     CATEGORIES = "explore-categories"
     CATEGORIES_NAME = "explore-categories-name"
     CATEGORY_LIST = "explore-category-list"

@@ -56,7 +56,7 @@ def _left(shown: Sequence[Shown], result: str, controls: Controls) -> list[Compo
         html.Div(id=Explore.SECOND, hidden=not controls.bivariate),
         head("Side by side"),
         html.Div(id=Explore.BESIDE),
-        html.Div(id=Explore.BESIDE_LIST, className="ex-chips", hidden=True),
+        html.Div(id=Explore.BESIDE_CHIPS, className="ex-chips", hidden=True),
         dbc.Switch(id=Explore.GRID, label="All samples of the project", value=controls.grid),
     ]
     categories = html.Div(

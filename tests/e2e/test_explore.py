@@ -17,7 +17,7 @@ from tests.app.explored import PITCH_PX, UM_PER_PX, Explored, make_sample
 from tests.e2e.serving import Server
 
 READY = """() => { const p = window.SpatialMetaExplore?.page;
-  return p && p.meta && p.spatial.painted && p.spatial.idle && p.annotations.timer; }"""
+  return p && p.opened && p.spatial.painted && p.spatial.idle && p.annotations.timer; }"""
 LOAD_MS = 120_000  # WebGL without a graphics card, on a busy machine
 RING = np.array([[2010, 1910], [4100, 1890], [4700, 3200], [3390, 4310], [1890, 3390]], dtype=float)
 
