@@ -6,29 +6,33 @@
   const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
   const WIDE = 256; // colours in a row of the palette's texture
   const HIDDEN = 1, DIMMED = 2;
+  const LARGEST_POINT = 60; // device pixels; larger spots are drawn as two triangles each, which costs many times more
   const DIM = 0.16; // how much of its opacity a spot keeps that is not selected
 
   const VERTEX = `#version 300 es
     precision highp float;
     in vec2 corner; in vec2 place; in float code; in float state;
-    uniform vec2 centre; uniform vec2 scale; uniform vec2 size; uniform float radius; uniform sampler2D palette;
+    uniform vec2 centre; uniform vec2 scale; uniform vec2 size; uniform float radius; uniform sampler2D palette; uniform bool point;
     out vec2 at; out vec4 colour;
     void main() {
       int c = int(code), s = int(state);
       vec4 own = texelFetch(palette, ivec2(c % ${WIDE}, c / ${WIDE}), 0);
       float seen = (s & ${DIMMED}) != 0 ? ${DIM} : 1.0;
       colour = vec4(own.rgb, own.a * seen);
-      at = corner * (radius + 0.5) / radius;
-      vec2 p = (place - centre) * scale + corner * (radius + 0.5);
+      vec2 edge = point ? vec2(0.0) : corner * (radius + 0.5);
+      at = edge / radius;
+      gl_PointSize = 2.0 * radius + 1.0;
+      vec2 p = (place - centre) * scale + edge;
       gl_Position = (s & ${HIDDEN}) != 0 ? vec4(2.0, 2.0, 2.0, 1.0) : vec4(p / size * vec2(2.0, -2.0), 0.0, 1.0);
     }`;
   const FRAGMENT = `#version 300 es
     precision highp float;
     in vec2 at; in vec4 colour;
-    uniform float radius; uniform float opacity; uniform bool round;
+    uniform float radius; uniform float opacity; uniform bool round; uniform bool point;
     out vec4 painted;
     void main() {
-      float d = (round ? length(at) : max(abs(at.x), abs(at.y))) - 1.0;
+      vec2 q = point ? (2.0 * gl_PointCoord - 1.0) * (radius + 0.5) / radius : at;
+      float d = (round ? length(q) : max(abs(q.x), abs(q.y))) - 1.0;
       float a = colour.a * opacity * clamp(0.5 - d * radius, 0.0, 1.0);
       painted = vec4(colour.rgb * a, a);
     }`;
@@ -49,11 +53,12 @@
     }
     gl.linkProgram(program);
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
-    const uniforms = Object.fromEntries(["centre", "scale", "size", "radius", "palette", "opacity", "round"].map((n) => [n, gl.getUniformLocation(program, n)]));
+    const uniforms = Object.fromEntries(["centre", "scale", "size", "radius", "palette", "opacity", "round", "point"].map((n) => [n, gl.getUniformLocation(program, n)]));
     const corners = gl.createBuffer();
     gl.bindBuffer(gl.ARRAY_BUFFER, corners);
     gl.bufferData(gl.ARRAY_BUFFER, new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]), gl.STATIC_DRAW);
-    shared = { canvas, gl, program, uniforms, corners, serial: (shared?.serial || 0) + 1 };
+    const largest = Math.min(LARGEST_POINT, gl.getParameter(gl.ALIASED_POINT_SIZE_RANGE)[1]);
+    shared = { canvas, gl, program, uniforms, corners, largest, serial: (shared?.serial || 0) + 1 };
     return shared;
   }
 
@@ -98,8 +103,6 @@
         this.serial = serial;
         this.buffers = { place: gl.createBuffer(), code: gl.createBuffer(), state: gl.createBuffer() };
         this.texture = gl.createTexture();
-        this.vertices = gl.createVertexArray();
-        gl.bindVertexArray(this.vertices);
         const attribute = (name, buffer, size, type, each) => {
           const at = gl.getAttribLocation(program, name);
           gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
@@ -107,10 +110,15 @@
           gl.vertexAttribPointer(at, size, type, false, 0, 0);
           gl.vertexAttribDivisor(at, each);
         };
-        attribute("corner", corners, 2, gl.FLOAT, 0);
-        attribute("place", this.buffers.place, 2, gl.FLOAT, 1);
-        attribute("code", this.buffers.code, 1, gl.UNSIGNED_SHORT, 1);
-        attribute("state", this.buffers.state, 1, gl.UNSIGNED_BYTE, 1);
+        this.vertices = [0, 1].map((each) => { // as points, and as squares that are repeated
+          const vertices = gl.createVertexArray();
+          gl.bindVertexArray(vertices);
+          if (each) attribute("corner", corners, 2, gl.FLOAT, 0);
+          attribute("place", this.buffers.place, 2, gl.FLOAT, each);
+          attribute("code", this.buffers.code, 1, gl.UNSIGNED_SHORT, each);
+          attribute("state", this.buffers.state, 1, gl.UNSIGNED_BYTE, each);
+          return vertices;
+        });
         this.dirty = new Set(["place", "code", "state", "palette"]);
       }
       for (const name of this.dirty) {
@@ -134,11 +142,13 @@
     paint(target, { centre, scale, width, height, ratio, diameter, opacity }) {
       if (!this.n) return;
       const now = context(), { canvas, gl, program, uniforms } = now;
-      const w = Math.round(width * ratio), h = Math.round(height * ratio);
+      const radius = Math.max(0.5, (diameter * ratio) / 2), point = 2 * radius + 1 <= now.largest;
+      const margin = point ? Math.ceil(radius) + 1 : 0; // a point is drawn only where its middle is inside
+      const w = Math.round(width * ratio) + 2 * margin, h = Math.round(height * ratio) + 2 * margin;
       if (canvas.width < w || canvas.height < h) Object.assign(canvas, { width: Math.max(w, canvas.width), height: Math.max(h, canvas.height) });
       gl.useProgram(program);
       this.upload(now);
-      gl.bindVertexArray(this.vertices);
+      gl.bindVertexArray(this.vertices[point ? 0 : 1]);
       gl.viewport(0, canvas.height - h, w, h); // the upper left corner, where drawImage begins
       gl.clearColor(0, 0, 0, 0);
       gl.clear(gl.COLOR_BUFFER_BIT);
@@ -147,19 +157,21 @@
       gl.uniform2f(uniforms.centre, ...centre);
       gl.uniform2f(uniforms.scale, scale[0] * ratio, scale[1] * ratio);
       gl.uniform2f(uniforms.size, w, h);
-      gl.uniform1f(uniforms.radius, Math.max(0.5, (diameter * ratio) / 2));
+      gl.uniform1f(uniforms.radius, radius);
+      gl.uniform1i(uniforms.point, point ? 1 : 0);
       gl.uniform1f(uniforms.opacity, opacity);
       gl.uniform1i(uniforms.palette, 0);
       gl.uniform1i(uniforms.round, this.round ? 1 : 0);
-      gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.n);
-      target.drawImage(canvas, 0, 0, w, h, 0, 0, w, h);
+      if (point) gl.drawArrays(gl.POINTS, 0, this.n);
+      else gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.n);
+      target.drawImage(canvas, margin, margin, w - 2 * margin, h - 2 * margin, 0, 0, w - 2 * margin, h - 2 * margin);
     }
 
     destroy() {
       if (!this.buffers || this.serial !== shared?.serial) return;
       Object.values(this.buffers).forEach((buffer) => shared.gl.deleteBuffer(buffer));
       shared.gl.deleteTexture(this.texture);
-      shared.gl.deleteVertexArray(this.vertices);
+      this.vertices.forEach((vertices) => shared.gl.deleteVertexArray(vertices));
     }
   }
 
