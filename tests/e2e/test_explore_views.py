@@ -113,6 +113,28 @@ def test_categories_are_recoloured_and_renamed_for_everybody(page: Page, person,
     expect(other.locator(".ex-category", has_text="Septum")).to_be_visible()
 
 
+LOOKS = [  # names of a category: base, mine, theirs -> what stands
+    ({"a": "x"}, {"a": "x", "b": "y"}, {"a": "z"}, {"a": "z", "b": "y"}),
+    ({"a": "x"}, {}, {"a": "x", "b": "y"}, {"b": "y"}),
+    ({}, {"a": "mine"}, {"a": "theirs"}, {"a": "mine"}),
+]
+
+
+def test_names_of_categories_are_merged_one_by_one(page: Page) -> None:
+    page.goto("/")
+
+    def document(names: dict[str, str]) -> dict:
+        return {
+            "type": "FeatureCollection",
+            "features": [],
+            "categories": {"region": {k: {"name": v} for k, v in names.items()}},
+        }
+
+    for *three, expected in LOOKS:
+        merged = page.evaluate("docs => SpatialMetaExplore.merge(...docs).document", [document(d) for d in three])
+        assert {k: v["name"] for k, v in merged["categories"]["region"].items()} == expected
+
+
 def test_four_features_side_by_side_move_together(page: Page, sample: Explored, axe) -> None:
     visit(page, opaque(sample.path))
     for name in ("Pcp4", "Gnas", "mz-674.2789"):
