@@ -137,6 +137,16 @@ class Reassign:
     COVERAGE = "reassign-coverage"
     SPOT = "reassign-spot"
     NUMBER = "reassign-number"
+    PARTS = "reassign-parts"  # samples to join with this one
+    JOINED_NAME = "reassign-joined-name"
+    JOIN = "reassign-join"
+
+
+class Joined:
+    """The same address for a sample that joins others."""
+
+    MAP = "joined-map"
+    REPORT = "joined-report"
 
 
 class Features:

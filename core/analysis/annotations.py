@@ -47,7 +47,8 @@ def write_annotations(adata: AnnData, document: dict[str, Any]) -> AnnData:
         raise DataError("coordinates in obsm['spatial']", found=f"obsm with {sorted(adata.obsm)}")
     scale = _scale(adata)
     adata = without_annotations(adata)
-    xy = np.asarray(adata.obsm[keys.SPATIAL], dtype=np.float64)[:, :2]
+    # shapes are drawn where the samples lie side by side, if there are several
+    xy = np.asarray(adata.obsm.get(keys.SPATIAL_LAYOUT, adata.obsm[keys.SPATIAL]), dtype=np.float64)[:, :2]
     columns: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for group, column in zip(groups_of(document), region_columns(document), strict=True):
         adata.obs[column] = assign_regions(xy, document, group)

@@ -20,8 +20,8 @@ MOST_ROWS = 12  # pixels listed; the figure shows all
 NOUNS = {keys.SM: "SM pixel", keys.ST: "ST spot"}
 
 
-def layout(values: dict[str, Any] | None) -> html.Div:
-    """Settings, map, findings."""
+def layout(values: dict[str, Any] | None, join: Any = None) -> html.Div:
+    """Settings, map, findings; *join* is the panel that joins samples, where there is something to join."""
     left = steps.settings(STEP, STEPS[STEP].Config, values=values)
     centre = html.Div(
         [
@@ -49,6 +49,7 @@ def layout(values: dict[str, Any] | None) -> html.Div:
         ),
         panel("One spot", _number(), html.Div(id=Reassign.SPOT)),
         steps.runs_panel(STEP),
+        join,
     ]
     return steps.page(STEP, left=left, centre=centre, right=right)
 

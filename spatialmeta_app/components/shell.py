@@ -132,9 +132,11 @@ def stepper(place: Place, status: Mapping[str, str]) -> html.Ol:
     Parameters
     ----------
     status
-        Step name -> ``'missing'``, ``'done'`` or ``'stale'``, as ``Workspace.status`` gives it.
+        Step name -> ``'missing'``, ``'done'`` or ``'stale'``, as ``Workspace.status`` gives it; a step that is not in
+        it (the import of a sample that joins others) is not shown.
     """
-    return html.Ol([_step(step, place, mark(step, status)) for step in STEPS])
+    shown = [step for step in STEPS if not step.results or any(name in status for name in step.results)]
+    return html.Ol([_step(step, place, mark(step, status)) for step in shown])
 
 
 def mark(step: Step, status: Mapping[str, str]) -> str:

@@ -111,7 +111,7 @@ def _spots(xy: np.ndarray, marker: dict[str, Any], index: np.ndarray, hover: str
         y=xy[:, 1],
         mode="markers",
         marker=marker,
-        customdata=index.astype("i4"),
+        customdata=index.tolist(),  # of a typed array a click would bring nothing
         hovertemplate=hover + "<extra></extra>",
     )
 

@@ -154,6 +154,8 @@ def run(task: Task, step: str | None = None) -> Result:
     step = step or task.kind
     started = time.time()
     sources = _sources(task, step)
+    if step == "reassign" and task.workspace.sample(task.sample).parts:
+        return _join(task, sources, started)
     config = pipeline.STEPS[step].config(task.config)
     task.context.progress(0.0, "reading")
     inputs = {name: io.read_h5ad(task.workspace.path(result, "data.h5ad")) for name, result in sources.items()}
@@ -177,6 +179,26 @@ def _sources(task: Task, step: str) -> dict[str, Result]:
     sources = task.workspace.inputs_of(task.sample, step)
     write_file(note, json.dumps({name: result.id for name, result in sources.items()}).encode())
     return sources
+
+
+def _join(task: Task, sources: dict[str, Result], started: float) -> Result:
+    """The joint object of a sample that joins others, under their names."""
+    from core import io, pipeline
+    from core.joining import ConcatConfig
+    from core.options import from_mapping
+
+    config = from_mapping(ConcatConfig, task.config)
+    task.context.progress(0.0, "reading")
+    joints = {}
+    for part, result in sources.items():
+        name = task.workspace.sample(part).name
+        while name in joints:
+            name += " again"
+        joints[name] = io.read_h5ad(task.workspace.path(result, "data.h5ad"))
+        task.context.stop_if_cancelled()
+    joined = pipeline.run_concat(joints, config, Share(task.context, 0.1, RUN_SHARE))
+    inputs = {part: result.id for part, result in sources.items()}
+    return add(task, "reassign", joined, config=dataclasses.asdict(config), inputs=inputs, started=started, summary={})
 
 
 def add(

@@ -9,11 +9,11 @@ import dash
 from dash import ALL, Input, Output, State, callback, ctx, dcc, html, no_update
 
 from core.errors import SpatialMetaError
-from spatialmeta_app.components import alerts, sections
+from spatialmeta_app.components import alerts, joined, sections
 from spatialmeta_app.components.panel import columns, missing
 from spatialmeta_app.components.shell import Place
 from spatialmeta_app.ids import Data, Shell
-from spatialmeta_app.services import imports, projects
+from spatialmeta_app.services import imports, joining, projects
 from spatialmeta_app.services.backend import backend
 from spatialmeta_app.services.people import current_user
 from spatialmeta_app.workspace import NotFound, Workspace, WorkspaceError
@@ -28,6 +28,8 @@ def layout(project: str = "", sample: str = "", **_query: str) -> html.Div:
         projects.names(workspace, project, sample, current_user())
     except NotFound as error:
         return missing(error)
+    if joining.is_joined(workspace, sample):
+        return joined.no_files(f"/p/{project}/{sample}")
     slots = {slot.name: slot for slot in imports.SLOTS}
     left = [
         sections.slot_panel(slots["st"], project, sample),

@@ -8,12 +8,16 @@ import dash
 import numpy as np
 from dash import Input, Output, State, callback, ctx, no_update
 
+from core import keys
+from core.errors import SpatialMetaError
+from spatialmeta_app.components import alerts, joined
 from spatialmeta_app.components import reassign as component
 from spatialmeta_app.figures import histograms, looks, maps
-from spatialmeta_app.ids import Reassign, Shell, Steps
+from spatialmeta_app.ids import Joined, Reassign, Shell, Steps
 from spatialmeta_app.pages import _steps
-from spatialmeta_app.services import results
+from spatialmeta_app.services import joining, results
 from spatialmeta_app.services.backend import backend
+from spatialmeta_app.services.people import current_user
 
 STEP = component.STEP
 VERSION = Steps.of(Steps.VERSION, STEP)
@@ -23,7 +27,56 @@ dash.register_page(__name__, path_template="/p/<project>/<sample>/reassign", tit
 
 def layout(project: str = "", sample: str = "", **_query: str) -> Any:
     """The page, or what has to be done first."""
-    return _steps.page(STEP, project, sample, component.layout)
+    workspace = backend().workspace
+    if joining.is_joined(workspace, sample):
+        return joined.page(joining.part_samples(workspace, workspace.sample(sample)), project)
+
+    def build(values: dict[str, Any] | None) -> Any:
+        others = joining.candidates(workspace, sample)
+        names = [workspace.sample(sample), *others]
+        return component.layout(
+            values, joined.join_panel(others, joining.suggested_name(workspace, names)) if others else None
+        )
+
+    return _steps.page(STEP, project, sample, build)
+
+
+@callback(
+    Output(Shell.URL, "pathname", allow_duplicate=True),
+    Input(Reassign.JOIN, "n_clicks"),
+    State(Reassign.PARTS, "value"),
+    State(Reassign.JOINED_NAME, "value"),
+    State(Shell.URL, "pathname"),
+    prevent_initial_call=True,
+)
+def join(clicks: int | None, others: list[str] | None, name: str | None, pathname: str) -> Any:
+    """A new sample that joins this one with those that are ticked; its page is opened."""
+    if not clicks:
+        return no_update
+    here, (project, sample) = backend(), _steps.place(pathname)
+    try:
+        made = joining.join(here.workspace, here.jobs, sample, others or [], name or "", user=current_user())
+    except SpatialMetaError as error:
+        alerts.show(alerts.describe(error))
+        return no_update
+    return f"/p/{project}/{made.id}/{STEP}"
+
+
+@callback(
+    Output(Joined.MAP, "figure"),
+    Output(Joined.REPORT, "children"),
+    Input(VERSION, "data"),
+)
+def show_joined(version: dict | None) -> tuple[Any, Any]:
+    """The samples side by side, and what joining them lost."""
+    if not version or not version["result"]:
+        return looks.empty("The samples are being joined."), None
+    workspace = backend().workspace
+    result = workspace.result(version["result"])
+    view = results.open_view(workspace, result)
+    codes, names = results.category(view, keys.SAMPLE)
+    figure = maps.categories(results.coordinates(view), codes, names, um_per_px=view.meta["um_per_px"])
+    return figure, joined.report(joining.report(workspace, result), view.meta["n_vars"])
 
 
 def _coverage(version: dict | None) -> results.Coverage | None:

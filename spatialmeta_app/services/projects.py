@@ -58,7 +58,7 @@ def card(workspace: Workspace, project: Project) -> Card:
 
 def next_page(status: Mapping[str, str]) -> str:
     """The page where the work goes on: the first whose step is not done, Explore when all are."""
-    if status.get("st") != "done" or status.get("sm") != "done":
+    if status.get("st", "done") != "done" or status.get("sm", "done") != "done":  # joined samples have none
         return "data"
     for step in ("align", "reassign", "features", "integrate"):
         if status.get(step) == "missing":

@@ -74,11 +74,12 @@ class StepView:
 def view(workspace: Workspace, store: JobStore, *, project: str, sample: str, step: str) -> StepView:
     """The state of *step* for one sample."""
     chosen = workspace.choices(sample)
-    inputs = CHAIN[step].values()
+    # a sample that joins others has no imports and no alignment: it begins with their reassignments
+    inputs = {CHAIN[step].get(n, step): r for n, r in workspace.sources(sample).get(step, {"reassign": None}).items()}
     return StepView(
         step=step,
-        missing=tuple(name for name in inputs if name not in chosen),
-        blocked=tuple(name for name in inputs if name in chosen and chosen[name].blocked),
+        missing=tuple(name for name, result in inputs.items() if result is None),
+        blocked=tuple(name for name, result in inputs.items() if result is not None and result.blocked),
         runs=runs(workspace, sample, step, chosen),
         job=shown_job(store, project=project, sample=sample, step=step),
     )
@@ -99,14 +100,18 @@ def runs(workspace: Workspace, sample: str, step: str, chosen: Mapping[str, Resu
 def stale_reasons(workspace: Workspace, result: Result, chosen: Mapping[str, Result]) -> tuple[str, ...]:
     """What changed since *result* was made, a sentence for each input that is not the chosen one any more."""
     reasons = []
-    for name, source in CHAIN.get(result.step, {}).items():
-        now, used = chosen.get(source), result.inputs.get(name)
+    for name, now in workspace.sources(result.sample).get(result.step, {}).items():
+        used = result.inputs.get(name)
+        source = CHAIN[result.step].get(name, result.step)
+        inside = now is None or now.sample == result.sample
+        title = TITLES[source] if inside else f"{TITLES[source]} of {workspace.sample(now.sample).name}"
         if now is None:
-            reasons.append(f"{TITLES[source]} is missing now.")
+            reasons.append(f"{title} is missing now.")
         elif now.id != used:
-            reasons.append(f"{TITLES[source]} changed: {_difference(workspace, source, used, now)}.")
+            reasons.append(f"{title} changed: {_difference(workspace, source, used, now)}.")
         else:
-            reasons += [r for r in stale_reasons(workspace, now, chosen) if r not in reasons]
+            before = chosen if inside else workspace.choices(now.sample)
+            reasons += [r for r in stale_reasons(workspace, now, before) if r not in reasons]
     return tuple(reasons)
 
 
@@ -211,6 +216,12 @@ def script(results: list[Result]) -> str:
     """A shell script that repeats *results* (one for each step, any order) from the two input files."""
     order = {name: i for i, name in enumerate(STEPS)}
     steps = sorted((r for r in results if r.step in order), key=lambda r: order[r.step])
+    joined = [r for r in steps if r.step == "reassign" and set(r.inputs) != set(CHAIN["reassign"])]
+    if joined:  # its parts have scripts of their own
+        parts = [f"JOINT_{i}.h5ad" for i in range(1, len(joined[0].inputs) + 1)]
+        first = shlex.join(["python", "-m", "core", "concat", *parts, "--out", FILES["reassign"]])
+        rest = [command_line(r.step, r.config) for r in steps if r.step not in ("align", "reassign")]
+        return "\n".join(["#!/bin/sh", "# Joins the samples, then goes on.", "set -e", "", first, *rest, ""])
     lines = ["#!/bin/sh", "# Repeats the work from the two sections. Made by SpatialMETA.", "set -e", ""]
     return "\n".join([*lines, *(command_line(r.step, r.config) for r in steps), ""])
 
@@ -220,7 +231,7 @@ def lineage(workspace: Workspace, result: Result) -> list[Result]:
     found: dict[str, Result] = {}
 
     def visit(one: Result) -> None:
-        for name in CHAIN.get(one.step, {}):
+        for name in CHAIN.get(one.step, {}):  # the parts of a joined sample have lineages of their own
             source = one.inputs.get(name)
             if source and source not in found:
                 visit(workspace.result(source))

@@ -63,7 +63,9 @@ def _link(tables: dict[str, list[sqlite3.Row]], ids: dict[str, str], source: Pat
 
 def _insert(db: sqlite3.Connection, tables: dict[str, list[sqlite3.Row]], ids: dict[str, str], target: Project) -> None:
     for row in tables["samples"]:
-        db.execute("INSERT INTO samples VALUES (?, ?, ?, ?)", (ids[row["id"]], target.id, row["name"], row["created"]))
+        parts = json.dumps([ids[part] for part in json.loads(row["parts"]) if part in ids])
+        values = (ids[row["id"]], target.id, row["name"], row["created"], parts)
+        db.execute("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", values)
     for row in tables["uploads"]:
         values = (ids[row["id"]], target.id, ids.get(row["sample"]), row["slot"], row["filename"], row["size"], "done")
         db.execute(
@@ -82,7 +84,8 @@ def _insert(db: sqlite3.Connection, tables: dict[str, list[sqlite3.Row]], ids: d
 def _record(row: sqlite3.Row, ids: dict[str, str]) -> dict:
     """The result's record with the ids of its inputs translated."""
     record = json.loads(row["record"])
-    record["inputs"] = {name: _translate(value, ids) for name, value in record["inputs"].items()}
+    # the inputs of a sample that joins others are named by the ids of its parts
+    record["inputs"] = {ids.get(name, name): _translate(value, ids) for name, value in record["inputs"].items()}
     return record
 
 

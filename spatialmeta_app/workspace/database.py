@@ -60,7 +60,10 @@ SCHEMA = (
 )
 
 #: one entry a schema version, applied in order to a database that is older; append, never edit
-MIGRATIONS: tuple[tuple[str, ...], ...] = (SCHEMA,)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    SCHEMA,
+    ("ALTER TABLE samples ADD COLUMN parts TEXT NOT NULL DEFAULT '[]'",),  # JSON: ids of the samples that it joins
+)
 
 
 class Database:

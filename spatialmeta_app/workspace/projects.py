@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from spatialmeta_app.workspace.records import (
     key,
     new_id,
     result_from_row,
+    sample_from_row,
 )
 from spatialmeta_app.workspace.uploads import Uploads
 
@@ -100,22 +102,35 @@ class Workspace:
 
     # samples
 
-    def create_sample(self, project: str | Project, name: str) -> Sample:
-        sample = Sample(new_id(), self.project(project).id, _clean(name), time.time())
+    def create_sample(self, project: str | Project, name: str, *, parts: Sequence[str | Sample] = ()) -> Sample:
+        """A new sample; with *parts*, at least two samples of the project, one that joins them.
+
+        Raises
+        ------
+        WorkspaceError
+            One part alone, or one of another project.
+        """
+        project = self.project(project)
+        joined = tuple(dict.fromkeys(map(key, parts)))
+        known = {sample.id for sample in self.samples(project)}
+        if parts and (len(joined) < 2 or not known.issuperset(joined)):
+            raise WorkspaceError("at least two samples of this project to join", found=str(len(known & set(joined))))
+        sample = Sample(new_id(), project.id, _clean(name), time.time(), joined)
+        row = (sample.id, sample.project, sample.name, sample.created, json.dumps(joined))
         with self.database.write() as db:
-            db.execute("INSERT INTO samples VALUES (?, ?, ?, ?)", dataclasses.astuple(sample))
+            db.execute("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", row)
         return sample
 
     def samples(self, project: str | Project) -> list[Sample]:
         """The samples of a project, oldest first."""
         rows = self.database.rows("SELECT * FROM samples WHERE project = ? ORDER BY created, rowid", (key(project),))
-        return [from_row(Sample, row) for row in rows]
+        return [sample_from_row(row) for row in rows]
 
     def sample(self, sample: str | Sample) -> Sample:
         row = self.database.row("SELECT * FROM samples WHERE id = ?", (key(sample),))
         if row is None:
             raise NotFoundError("a sample", found="none with this address", mend="Choose one of the project's samples.")
-        return from_row(Sample, row)
+        return sample_from_row(row)
 
     def rename_sample(self, sample: str | Sample, name: str) -> Sample:
         self.require_writable(self.sample(sample).project)
@@ -255,11 +270,29 @@ class Workspace:
             db.execute("INSERT OR REPLACE INTO choices VALUES (?, ?, ?)", (result.sample, result.step, result.id))
         return result
 
+    def sources(self, sample: str | Sample) -> dict[str, dict[str, Result | None]]:
+        """step -> input name -> the result it would take now, in the order of the work.
+
+        A sample that joins others begins with 'reassign', whose inputs are the chosen reassignments of its parts, by
+        the id of the part; all that follows is as for any other sample.
+        """
+        sample = self.sample(sample)
+        chosen = self.choices(sample)
+        found = {step: {name: chosen.get(s) for name, s in inputs.items()} for step, inputs in CHAIN.items()}
+        if not sample.parts:
+            return found
+        joined = {"reassign": {part: self.chosen(part, "reassign") for part in sample.parts}}
+        return joined | {step: inputs for step, inputs in found.items() if "joint" in inputs}
+
     def status(self, sample: str | Sample) -> dict[str, str]:
-        """step -> 'missing', 'done', 'stale' (an input changed since) or 'blocked' (a check has to be mended first)."""
+        """step -> 'missing', 'done', 'stale' (an input changed since) or 'blocked' (a check has to be mended first).
+
+        A sample that joins others has no imports and no alignment, so these are not among the steps.
+        """
+        sample = self.sample(sample)
         chosen = self.choices(sample)
         status: dict[str, str] = {}
-        for step, sources in CHAIN.items():
+        for step, sources in self.sources(sample).items():
             result = chosen.get(step)
             if result is None:
                 status[step] = "missing"
@@ -267,11 +300,16 @@ class Workspace:
                 status[step] = "blocked"
             else:
                 fresh = all(
-                    source in chosen and result.inputs.get(name) == chosen[source].id and status[source] == "done"
+                    source is not None and result.inputs.get(name) == source.id and self._fresh(source, sample, status)
                     for name, source in sources.items()
                 )
                 status[step] = "done" if fresh else "stale"
         return status
+
+    def _fresh(self, source: Result, sample: Sample, status: dict[str, str]) -> bool:
+        """Whether an input is up to date itself: in this sample, or in the one that is a part of it."""
+        found = status if source.sample == sample.id else self.status(source.sample)
+        return found[source.step] == "done"
 
     def joint(self, sample: str | Sample) -> Result | None:
         """The most complete joint result that is not stale: what Explore shows and Export saves."""
@@ -286,14 +324,17 @@ class Workspace:
         WorkspaceError
             A step before it has no result yet, or one with a blocking check.
         """
-        status, chosen = self.status(sample), self.choices(sample)
-        for source in CHAIN[step].values():
-            if status[source] in ("missing", "blocked"):
-                found = "none yet" if status[source] == "missing" else "one that its checks refuse"
+        sources = self.sources(sample).get(step)
+        if sources is None:
+            raise WorkspaceError("a sample of its own", found="several that are joined", mend="Work in one of them.")
+        for name, source in sources.items():
+            if source is None or source.blocked:
+                before = CHAIN[step].get(name, step)
+                found = "none yet" if source is None else "one that its checks refuse"
                 raise WorkspaceError(
-                    f"a result of the step '{source}' before '{step}'", found=found, mend=f"Do '{source}' first."
+                    f"a result of the step '{before}' before '{step}'", found=found, mend=f"Do '{before}' first."
                 )
-        return {name: chosen[source] for name, source in CHAIN[step].items()}
+        return {name: source for name, source in sources.items() if source is not None}
 
     def path(self, result: str | Result, name: str = "") -> Path:
         """Where *name* ('data.h5ad', 'view', 'image/overview.jpg') of a result lies; never outside the result."""

@@ -52,10 +52,13 @@ class Project:
 
 @dataclass(frozen=True)
 class Sample:
+    """A pair of sections, or several samples joined: ``parts`` are their ids then, and there are no imports."""
+
     id: str
     project: str
     name: str
     created: float
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,11 @@ class Result:
 def from_row(record: type, row: sqlite3.Row) -> Any:
     """A record from a row whose columns are its fields."""
     return record(**dict(row))
+
+
+def sample_from_row(row: sqlite3.Row) -> Sample:
+    """A Sample from a row of ``samples``."""
+    return Sample(**{**dict(row), "parts": tuple(json.loads(row["parts"]))})
 
 
 def result_from_row(row: sqlite3.Row) -> Result:

@@ -117,7 +117,9 @@ def _write_obsm(adata: AnnData, folder: Path) -> dict[str, int]:
     for name, values in adata.obsm.items():
         if not NAME.fullmatch(name):
             continue
-        array = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+        # several samples lie side by side on a page, whatever pixels each of them has
+        shown = adata.obsm.get(keys.SPATIAL_LAYOUT, values) if name == keys.SPATIAL else values
+        array = shown.toarray() if hasattr(shown, "toarray") else np.asarray(shown)
         if array.ndim == 2 and array.dtype.kind in "fiub":
             np.save(folder / f"{name}.npy", np.ascontiguousarray(array, dtype=np.float32))
             described[name] = int(array.shape[1])
@@ -147,6 +149,8 @@ def _feature_column(column: pd.Series, *, text: bool) -> np.ndarray | None:
 
 
 def _place(adata: AnnData) -> dict[str, float] | None:
+    if keys.SPATIAL_LAYOUT in adata.obsm:  # each image fits one of the samples only
+        return None
     found = largest_image(adata)
     if found is None:
         return None

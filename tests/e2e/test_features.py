@@ -1,0 +1,137 @@
+"""Quality with live counts, features by hand, where a place takes its values from, several samples as one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from core import keys, pipeline
+from core.reassignment import ReassignConfig, plan
+from tests.e2e.seeding import Seeded, _keep, seed
+from tests.e2e.serving import Server
+from tests.e2e.test_steps import STEP_MS, field, part, run, visit
+
+
+@pytest.fixture(scope="module")
+def seeded(app_server: Server) -> Seeded:
+    """Two samples of a project, reassigned; the second lacks a gene."""
+    first = seed(app_server, aligned=True)
+    second = Seeded(first.workspace, first.workspace.create_sample(first.sample.project, "section 2"), first.pair)
+    for sample, genes in ((first, slice(None)), (second, slice(1, None))):
+        if sample is second:
+            _keep(first.workspace, second.sample, "st", first.pair.st[:, genes].copy())
+            _keep(first.workspace, second.sample, "sm", first.pair.sm)
+            _keep(first.workspace, second.sample, "align", first.read("align"))
+        joint = pipeline.run_step("reassign", {"st": sample.read("st"), "sm": sample.read("align")})
+        _keep(first.workspace, sample.sample, "reassign", joint)
+    return first
+
+
+def test_quality_is_counted_while_the_slider_moves(page: Page, seeded: Seeded, axe) -> None:
+    joint = seeded.read("reassign")
+    total = joint.obs[keys.N_COUNTS].to_numpy()
+    visit(page, seeded, "features")
+    expect(page.locator(".sm-qc-count")).to_have_text(f"{joint.n_obs:,} of {joint.n_obs:,} spots stay")
+    page.wait_for_load_state("networkidle")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    slider = page.get_by_label("Slider: Counts ≥")
+    # as a pointer that still holds the slider: input events alone
+    for share in (100, 300, 400):
+        slider.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", share)
+        limit = float(field(page, "features", "min_counts").input_value())
+        stay = int((total >= limit).sum())
+        assert page.locator(".sm-qc-count").text_content() == f"{stay:,} of {joint.n_obs:,} spots stay"
+    assert 0 < stay < joint.n_obs
+    assert not [url for url in asked if "_dash" in url]  # no word to the server until it is let go
+    slider.evaluate("e => e.dispatchEvent(new Event('change', {bubbles: true}))")
+    expect(part(page, "features", "command")).to_contain_text(f"--min-counts={limit}")
+    axe(page)
+    run(page, "Select features", 1)
+    found = seeded.read("features")
+    assert found.obs_names.tolist() == joint.obs_names[total >= limit].tolist()
+    assert (found.X != joint[total >= limit].X).nnz == 0
+    assert found.uns[keys.UNS][keys.QUALITY_CONTROL]["n_removed"] == joint.n_obs - stay
+    page.reload()
+    expect(page.locator(".sm-qc-count")).to_have_text(f"{stay:,} of {joint.n_obs:,} spots stay")
+    expect(page.locator("#features-table canvas[data-drawn]").first).to_be_visible()
+
+
+def test_features_are_dropped_and_say_why(page: Page, seeded: Seeded) -> None:
+    visit(page, seeded, "features")
+    names = seeded.read("features").var
+    best = names[names[keys.TYPE] == keys.ST][keys.MORANS_I].idxmax()
+    field(page, "features", "n_genes").fill("5")
+    page.get_by_role("button", name=f"Never select {best}", exact=True).click()
+    expect(field(page, "features", "dropped")).to_have_value(best)
+    run(page, "Select features", 2)
+    expect(page.locator("#features-table tbody tr").first).to_contain_text("dropped by hand")
+    expect(page.locator("#features-table")).to_contain_text("not among the 5 highest Moran's I")
+    assert not seeded.read("features").var.loc[best, keys.SELECTED]
+
+
+def test_a_grid_and_the_audit_of_one_place(page: Page, seeded: Seeded, axe) -> None:
+    visit(page, seeded, "reassign")
+    field(page, "reassign", "direction").select_option("grid")
+    field(page, "reassign", "grid_pitch_um").fill("150")
+    run(page, "Reassign", 2)
+    st, sm = seeded.read("st"), seeded.read("align")
+    um = float(seeded.read("reassign").uns[keys.UNS][keys.UM_PER_PX])
+    config = ReassignConfig(direction="grid", grid_pitch_um=150.0)
+    found = plan(st.obsm[keys.SPATIAL], sm.obsm[keys.SPATIAL], config, um_per_px=um)
+    expect(page.locator("#reassign-coverage")).to_contain_text(f"{found.covered.sum():,} of {len(found.xy):,}")
+    assert seeded.read("reassign").X[:, : st.n_vars].sum() == pytest.approx(st.X.sum(), rel=0.01)
+    place = int(np.flatnonzero(found.covered)[40])
+    x, y = found.xy[place]
+    # a click on the place, as the map draws it
+    page.wait_for_function("() => document.querySelector('#reassign-map .js-plotly-plot')?._fullLayout?.xaxis")
+    at = page.evaluate(
+        """([x, y]) => { const g = document.querySelector('#reassign-map .js-plotly-plot'), l = g._fullLayout,
+        r = g.getBoundingClientRect(), place = (a, v, start) => start + a._offset + a.d2p(v);
+        return [place(l.xaxis, x, r.x), place(l.yaxis, y, r.y)]; }""",
+        [float(x), float(y)],
+    )
+    page.mouse.move(at[0] - 3, at[1] - 3)
+    page.mouse.move(*at)
+    expect(page.locator("#reassign-map .hoverlayer .hovertext")).to_have_count(1)
+    page.mouse.click(*at)
+    expect(page.locator("#reassign-number")).to_have_value(str(place))
+    rows = page.locator("#reassign-spot tbody tr")
+    taken = found.sources(keys.SM, place)
+    expect(rows).to_have_count(len(taken.rows))
+    for row, pixel, distance in zip(rows.all(), taken.rows, taken.distances, strict=True):
+        expect(row).to_contain_text(f"{pixel:,}")
+        expect(row).to_contain_text(f"{distance * um:.1f} µm")
+    axe(page)
+    page.get_by_role("button", name="Use run 1 of Reassign").click()
+    expect(page.locator('.sm-version[data-chosen="true"]')).to_contain_text("Run 1")
+
+
+def test_two_samples_are_joined_and_go_on_as_one(page: Page, seeded: Seeded, axe) -> None:
+    visit(page, seeded, "reassign")
+    page.get_by_label("section 2").check()
+    page.get_by_role("button", name="Join samples").click()
+    page.wait_for_function("([old]) => !location.pathname.includes(old)", arg=[seeded.sample.id])
+    expect(page.locator("#joined-report")).to_contain_text("section 2", timeout=STEP_MS)
+    expect(page.get_by_text("section 1 + section 2")).to_be_visible()
+    expect(page.get_by_role("navigation").get_by_text("Align")).to_have_count(0)
+    made = next(s for s in seeded.workspace.samples(seeded.sample.project) if s.parts)
+    joined = Seeded(seeded.workspace, made, seeded.pair)
+    joint, gene = joined.read("reassign"), seeded.pair.st.var_names[0]
+    assert gene not in joint.var_names
+    page.get_by_text("Lost of section 1").click()
+    expect(page.locator("#joined-report")).to_contain_text(gene)
+    axe(page)
+
+    visit(page, joined, "features")
+    run(page, "Select features", 1)
+    selected = joined.read("features")
+    assert selected.obs[keys.SAMPLE].nunique() == 2
+    assert selected.var[keys.N_VARIABLE].max() == 2
+    expect(page.locator("#features-table thead")).to_contain_text("Samples")
+    page.goto(joined.path("explore"))
+    expect(page.locator("#explore-count")).to_contain_text(f"{joint.n_obs:,}")
+    visit(page, joined, "integrate")
+    page.goto(joined.path("data"))
+    expect(page.get_by_text("A joined sample")).to_be_visible()
