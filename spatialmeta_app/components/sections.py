@@ -228,6 +228,7 @@ def browser_panel() -> html.Details:
         "st": "ST section",
         "sm": "SM section",
         "ibd": "SM spectra (ibd)",
+        "negative": "SM, negative mode",
         "image": "Histology",
     }
     return html.Details(

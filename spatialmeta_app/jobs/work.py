@@ -144,7 +144,13 @@ def _read(task: Task) -> AnnData:
     if task.kind == "st":
         scale = task.inputs.get("image_scale")
         return io.read_st(path, image=_file(task, "image"), image_scale=scale, spatial=_file(task, "spatial"))
-    return io.read_sm(path, ibd=_file(task, "ibd"), spatial_key=task.config.get("spatial_key") or None)
+    sm = io.read_sm(path, ibd=_file(task, "ibd"), spatial_key=task.config.get("spatial_key") or None)
+    negative = _file(task, "negative")
+    if negative is None:
+        return sm
+    from core.polarity import merge_polarities
+
+    return merge_polarities(sm, io.read_sm(negative, spatial_key=task.config.get("spatial_key") or None))
 
 
 def run(task: Task, step: str | None = None) -> Result:

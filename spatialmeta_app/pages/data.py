@@ -34,6 +34,7 @@ def layout(project: str = "", sample: str = "", **_query: str) -> html.Div:
     left = [
         sections.slot_panel(slots["st"], project, sample),
         sections.slot_panel(slots["sm"], project, sample, sections.key_field()),
+        sections.slot_panel(slots["negative"], project, sample),
         sections.slot_panel(slots["image"], project, sample, sections.scale_field(_scale(workspace, sample))),
     ]
     if workspace.uploads.roots():

@@ -29,6 +29,7 @@ class Slot:
 SLOTS = (
     Slot("st", "ST section", "h5ad, 10x h5 + spatial folder (zip), Space Ranger folder (zip)", ".h5ad,.h5,.zip", "st"),
     Slot("sm", "SM section", "h5ad, imzML + ibd, peak table (CSV, TSV)", ".h5ad,.imzml,.ibd,.csv,.tsv,.txt", "sm"),
+    Slot("negative", "SM, negative mode", "same pixels: h5ad, CSV, TSV; optional", ".h5ad,.csv,.tsv,.txt", "sm"),
     Slot("image", "Histology", "PNG, JPEG or TIFF; optional", ".png,.jpg,.jpeg,.tif,.tiff", "st"),
 )
 
@@ -100,9 +101,15 @@ def _plan_sm(uploads: Sequence[Upload]) -> Plan:
     main, spectra = _newest(uploads, "sm"), _newest(uploads, "ibd")
     if main is None:
         return Plan({}, "the .imzML file that belongs to the .ibd" if spectra else "")
-    if _ending(main) != ".imzml":
-        return Plan({"file": main.path})
-    return Plan({"file": main.path, "ibd": spectra.path}) if spectra else Plan({}, "the .ibd file with the spectra")
+    inputs = {"file": main.path}
+    if _ending(main) == ".imzml":
+        if not spectra:
+            return Plan({}, "the .ibd file with the spectra")
+        inputs["ibd"] = spectra.path
+    negative = _newest(uploads, "negative")
+    if negative and uploads.index(negative) < uploads.index(main):  # one that came before belongs to an older file
+        inputs["negative"] = negative.path
+    return Plan(inputs)
 
 
 def _newest(uploads: Sequence[Upload], slot: str, ending: str | None = None) -> Upload | None:
@@ -140,7 +147,7 @@ def start(
 
 def kind_of(slot: str) -> str:
     """The import that a file in *slot* starts."""
-    return "sm" if slot in ("sm", "ibd") else "st"
+    return "sm" if slot in ("sm", "ibd", "negative") else "st"
 
 
 def section(workspace: Workspace, store: JobStore, *, project: str, sample: str, kind: str) -> Section:
@@ -173,7 +180,7 @@ def _key_of(result: Result | None, choices: Sequence[str]) -> str | None:
 
 def import_from_server(workspace: Workspace, *, project: str, sample: str, path: str, slot: str, user: str) -> Upload:
     """Copy a file or folder the server allows into the project."""
-    if slot not in ("st", "sm", "ibd", "image"):
+    if slot not in ("st", "sm", "ibd", "negative", "image"):
         raise WorkspaceError("a kind of file", found=repr(slot), mend="Choose what the file is.")
     return workspace.uploads.import_file(project, path, sample=sample, slot=slot, user=user)
 
@@ -191,10 +198,12 @@ def files_in_use(workspace: Workspace, project: str, sample: str) -> dict[str, l
     uploads = workspace.uploads.list(project, sample=sample)
     done = [u for u in uploads if u.state == "done"]
     held: dict[str, list[Upload]] = {}
-    for slot, kinds in {"st": ("st",), "sm": ("sm", "ibd"), "image": ("image",)}.items():
-        paths = plan(uploads, "sm" if slot == "sm" else "st").inputs.values()
+    kinds_of = {"st": ("st",), "sm": ("sm", "ibd"), "negative": ("negative",), "image": ("image",)}
+    for slot, kinds in kinds_of.items():
+        paths = plan(uploads, kind_of(slot)).inputs.values()
         waiting = [u for u in done if u.slot in kinds][:1]
-        held[slot] = [u for u in done if u.slot in kinds and u.path in paths] or waiting
+        used = [u for u in done if u.slot in kinds and u.path in paths]
+        held[slot] = used if slot == "negative" else used or waiting
     return held
 
 

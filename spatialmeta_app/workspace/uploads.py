@@ -24,7 +24,7 @@ from spatialmeta_app.workspace.records import DEMO, Upload, from_row, key, new_i
 
 CHUNK = 8 << 20  # what a browser should send in one request
 PIECE = 1 << 20  # what the server holds in memory
-SLOTS = ("st", "spatial", "image", "sm", "ibd")
+SLOTS = ("st", "spatial", "image", "sm", "ibd", "negative")
 LONGEST_FILENAME = 150
 
 

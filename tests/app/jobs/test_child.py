@@ -92,6 +92,19 @@ def test_an_import_keeps_data_view_image_and_checks(workspace, sample, do, saved
     assert [line["message"] for line in lines if line["type"] == "progress"][-1] == "writing the result"
 
 
+def test_both_ion_modes_are_imported_as_one_section(workspace, do, saved, pair):
+    negative = pair.sm.copy()
+    negative.var["polarity"] = "negative"
+    inputs = {"file": saved(pair.sm, "sm.h5ad", "sm"), "negative": saved(negative, "negative.h5ad", "negative")}
+    outcome, _ = do("sm", inputs=inputs)
+    assert outcome.state == "done", outcome
+    result = workspace.result(outcome.result)
+    stored = anndata.read_h5ad(workspace.path(result, "data.h5ad"))
+    assert stored.n_vars == 2 * pair.sm.n_vars
+    assert stored.var["polarity"].value_counts().to_dict() == dict.fromkeys(("positive", "negative"), pair.sm.n_vars)
+    assert result.inputs == inputs
+
+
 @pytest.fixture
 def bring_in(workspace, settings, submit):
     """Import a file; gives the AnnData that is kept, and what the checks say of its shapes."""

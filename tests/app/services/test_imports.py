@@ -32,6 +32,8 @@ def path(name: str) -> str:
         ("sm", [("sm", "peaks.csv")], {"file": path("peaks.csv")}),
         ("sm", [("sm", "a.imzML"), ("ibd", "a.ibd")], {"file": path("a.imzML"), "ibd": path("a.ibd")}),
         ("sm", [("sm", "a.h5ad"), ("ibd", "a.ibd")], {"file": path("a.h5ad")}),
+        ("sm", [("negative", "n.h5ad"), ("sm", "a.h5ad")], {"file": path("a.h5ad"), "negative": path("n.h5ad")}),
+        ("sm", [("sm", "new.h5ad"), ("negative", "n.h5ad"), ("sm", "a.h5ad")], {"file": path("new.h5ad")}),
     ],
 )
 def test_the_newest_files_that_belong_together_are_taken(kind: str, files: list, inputs: dict) -> None:
@@ -126,6 +128,7 @@ def test_files_in_use_by_slot(workspace, project, sample) -> None:
     assert {slot: sorted(u.filename for u in files) for slot, files in held.items()} == {
         "st": ["b.h5ad"],
         "sm": ["a.ibd", "a.imzML"],
+        "negative": [],
         "image": ["he.png"],
     }
 
