@@ -87,7 +87,8 @@ def dlpfc() -> Pair | None:
 
 
 def vicari() -> Pair | None:
-    """`vicari_B1` and `vicari_A1` as two samples, reassigned with the experts' alignment; the regions are domains."""
+    """`vicari_B1` and `vicari_A1` as two samples, reassigned with the experts' alignment; the regions of B1 are domains
+    (A1 has none)."""
     folders = [DATA / name for name in ("vicari_B1", "vicari_A1")]
     if not all(folder.exists() for folder in folders):
         return None
@@ -95,11 +96,14 @@ def vicari() -> Pair | None:
     for folder in folders:
         joint = reassign(ad.read_h5ad(folder / "st.h5ad"), ad.read_h5ad(folder / "sm.h5ad"))
         joint.obs[keys.SAMPLE] = folder.name
+        if "RegionLoupe" not in joint.obs:
+            joint.obs["RegionLoupe"] = "NA"
+        joint.obs["RegionLoupe"] = joint.obs["RegionLoupe"].astype(str).replace({"NA": "", "nan": ""})
         joint = joint[np.asarray(joint.X[:, (joint.var[keys.TYPE] == keys.ST).to_numpy()].sum(1)).ravel() > 0].copy()
         parts.append(joint)
     joint = ad.concat(parts, merge="same", index_unique="-")
     joint.obs[keys.SAMPLE] = joint.obs[keys.SAMPLE].astype("category")
-    return _known(select_features(joint, FeaturesConfig()), "region")
+    return _known(select_features(joint, FeaturesConfig()), "RegionLoupe")
 
 
 def _known(joint: ad.AnnData, column: str) -> Pair:
