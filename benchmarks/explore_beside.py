@@ -106,20 +106,19 @@ class Cost:
 class Traffic:
     """The data requests of a page, polls left out."""
 
-    seen: list[tuple[str, str, bytes | None, int]] = field(default_factory=list)
+    seen: list[tuple[str, str, bytes | None]] = field(default_factory=list)
 
     def note(self, response: Response) -> None:
         request = response.request
         if "/api/view/" not in request.url and "/api/image/" not in request.url:
             return
-        body = request.post_data_buffer
-        self.seen.append((request.method, request.url, body, len(response.body())))
+        self.seen.append((request.method, request.url, request.post_data_buffer))
 
     def cost(self, browser_ms: float | None, repeats: int = REPEATS) -> Cost:
         """What was seen since the last time, and how long the server takes for it."""
         seen, self.seen = self.seen, []
-        bytes_ = sum(size + len(body or b"") for _, _, body, size in seen)
-        return Cost(bytes_, sum(_median(lambda s=s: _ask(*s[:3]), repeats) for s in seen), browser_ms)
+        bytes_ = sum(_ask(*each) + len(each[2] or b"") for each in seen)
+        return Cost(bytes_, sum(_median(lambda each=each: _ask(*each), repeats) for each in seen), browser_ms)
 
 
 def interactions(page: Page, server: Server, path: str) -> dict[str, Cost]:
@@ -216,10 +215,11 @@ def _compare(ours: dict[str, Cost], theirs: dict[str, Cost] | None) -> None:
         )
 
 
-def _ask(method: str, url: str, body: bytes | None) -> None:
+def _ask(method: str, url: str, body: bytes | None) -> int:
+    """Bytes of the answer."""
     headers = {"X-SpatialMETA": "1", "Content-Type": "application/json"}
     with urllib.request.urlopen(urllib.request.Request(url, data=body, method=method, headers=headers)) as answer:
-        answer.read()
+        return len(answer.read())
 
 
 def _median(call: Callable[[], object], repeats: int) -> float:

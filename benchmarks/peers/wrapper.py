@@ -33,7 +33,7 @@ def without_distplot():
 
     if not hasattr(factory, "create_distplot"):
         factory.create_distplot = lambda values, names, **_: go.Figure(
-            [go.Histogram(x=v, name=n) for v, n in zip(values, names)]
+            [go.Histogram(x=v, name=n) for v, n in zip(values, names, strict=True)]
         )
 
 
@@ -51,8 +51,7 @@ def the_wrapper():
     import dash._validate
 
     dash._validate.validate_layout = lambda *_: None
-    import matplotlib
-    import matplotlib.cm  # the wrapper reads it without importing it
+    import matplotlib.cm  # noqa: F401  (the wrapper reads it without importing it)
     from spatialmeta.plotting.core.wrapper import Wrapper
 
     return Wrapper
@@ -81,11 +80,8 @@ def main(path, first, second, repeats):
         by_input.setdefault(",".join(i["id"] for i in callback["inputs"]), key)
 
     def outputs(key):
-        parts = key.strip(".").split("...") if key.startswith("..") else [key]
-        pairs = [part.split("@")[0].rsplit(".", 1) + [part] for part in parts]
-        found = [
-            {"id": i, "property": p.rsplit("@")[0] if "@" in p else part.rsplit(".", 1)[1]} for i, p, part in pairs
-        ]
+        parts = key.strip(".").split("...")
+        found = [dict(zip(("id", "property"), part.split(".", 1), strict=True)) for part in parts]
         return found if key.startswith("..") else found[0]
 
     def recolour(gene):

@@ -9,6 +9,7 @@ from typing import Any
 import dash
 from dash import html
 
+from spatialmeta_app.components.explore import TOOLS
 from spatialmeta_app.components.panel import panel
 from spatialmeta_app.config import PREFIX, Settings
 
@@ -33,6 +34,9 @@ KEYS = (
     ("?", "This page"),
     ("Ctrl Z", "Undo in Explore"),
     ("Ctrl Shift Z", "Redo in Explore"),
+    *((key.lower(), f"Explore: {label[0].lower()}{label[1:]}") for _, _, label, key in TOOLS),
+    ("arrows, + − 0", "Explore: pan, zoom, show everything, once the view has the focus"),
+    ("F2, Delete", "Explore: rename, delete the shape"),
     ("m", "Explore: markers of the selection"),
     ("d, s, h", "Explore: turn the path round, smooth it, rank what changes along it"),
     ("f", "Explore: figure and data as a file"),
