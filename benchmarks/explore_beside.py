@@ -1,6 +1,6 @@
-"""Explore at 5,000, 100,000 and 1,000,000 points: what an interaction sends, costs the server, and takes in Chromium.
+"""Explore beside the authors' Dash wrapper: what an interaction sends, costs the server, and takes in Chromium.
 
-Beside it the authors' Dash wrapper, with its own code and callbacks, where the peers' environment has it.
+The wrapper runs with its own code and callbacks, where the peers' environment has it.
 
 Bytes are those of the requests' bodies and the answers to /api, scripts left out (the wrapper's: of its layout and its
 callbacks). Server time is the wall time of the same requests asked again from here, one after the other; the wrapper is
