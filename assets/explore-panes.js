@@ -70,7 +70,7 @@
 
   class Panes {
     constructor(page) {
-      Object.assign(this, { page, panes: [], beside: [], others: new Map() });
+      Object.assign(this, { page, panes: [], beside: [], tool: "select", others: new Map() });
       this.search = new ns.Search($("explore-beside"), { label: "Show a feature side by side", placeholder: "Add side by side …", clear: true,
         find: (q, signal) => page.search(q, signal), onPick: (hit) => this.add(hit) });
     }
@@ -122,6 +122,7 @@
         ? new Pane(page, host, { title: w.name, href: `/p/${page.context.project}/${w.id}/explore`, result: this.others.get(w.result) })
         : new Pane(page, host, { title: w.name, result: page.result, leader: page.spatial })));
       if (!grid) this.panes.forEach((pane, i) => { pane.own = wanted[i]; });
+      this.use(this.tool);
       for (const view of [page.spatial, ...this.panes.map((pane) => pane.view)]) view.resize(); // now that all have their place
     }
 
@@ -148,6 +149,11 @@
 
     paint(limits, marks) {
       for (const pane of this.panes) pane.paint(this.page.controls, pane.leader ? null : limits, marks);
+    }
+
+    use(tool) {
+      this.tool = tool;
+      this.panes.forEach((pane) => pane.tools.use(tool));
     }
 
     marks(apply) { this.panes.forEach((pane) => apply(pane.view, pane.result)); }

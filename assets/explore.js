@@ -327,7 +327,9 @@
     useTool(tool) {
       this.state.tool = tool;
       this.tools.use(tool);
-      this.umapTools.use(tool === "box" ? "box" : tool === "select" ? "select" : "lasso");
+      const selecting = tool === "box" ? "box" : tool === "select" ? "select" : "lasso"; // where nothing can be drawn
+      this.umapTools.use(selecting);
+      this.panes.use(selecting);
       document.querySelectorAll("#explore-toolbar [data-tool]").forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.tool === tool)));
       $("explore-hint").replaceChildren(...ns.toolHints[tool].flatMap(([words, key]) =>
         [ns.h("span", {}, words), ...(key ? [ns.h("kbd", { class: "sm-kbd" }, key)] : [])]));

@@ -165,7 +165,7 @@ def test_four_features_side_by_side_move_together(page: Page, sample: Explored, 
         assert np.abs(codes(page, f"panes.panes[{k}].view") - expected).max() <= 1
     page.locator("#explore-stage").focus()
     tool(page, "lasso")
-    ring = [(2700, 2700), (3300, 2700), (3300, 3300), (2700, 3300)]
+    ring = [(2650, 2625), (3350, 2625), (3350, 3320), (2650, 3320)]
     stroke(page, ring, view="panes.panes[1].view", closed=True)
     np.testing.assert_array_equal(selected(page), inside(sample, ring))
     dimmed = "() => SpatialMetaExplore.page.panes.panes[0].view.points.arrays.state.filter((s) => s & 2).length"
