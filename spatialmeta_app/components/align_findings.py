@@ -49,11 +49,16 @@ def quality(numbers: Mapping[str, float], about: Mapping[str, Any], result: str 
     if not rows:
         return steps.summary([])
     shape, found = about.get("transform") or {}, about.get("orientation") or {}
+    if shape.get("kind") == "composition":  # a deformation, then the linear map
+        shape = (shape.get("parts") or {}).get("1") or {}
+        rows.append(("Deformed", "yes"))
     if "rotation_deg" in shape:
         rows.append(("Turn and mirror", orientation(shape.get("rotation_deg"), shape.get("flip"))))
     warnings: list[Any] = []
     if numbers.get("smallest_jacobian", 1) <= 0:
         warnings.append(dbc.Alert(FOLDED, color="danger", className="mt-2"))
+    if about.get("note"):
+        warnings.append(dbc.Alert(str(about["note"]), color="warning", className="mt-2"))
     if found.get("source") == "search":
         rows.append(("Confidence of the orientation", f"{100 * found.get('confidence', 0):.0f} %"))
         rows.append(("Decided by", str(found.get("decided_by", "–"))))
