@@ -229,18 +229,29 @@ def test_previews_arrive_while_it_runs_and_cancel_keeps_the_best(page: Page, see
     before = len(seeded.workspace.results(seeded.sample, "align"))
     visit(page, seeded)
     page.locator("summary", has_text="Advanced").click()
-    field(page, "spacing").fill("0.1")  # five times the outline points, so that it takes a while
-    field(page, "tolerance").fill("0")
+    field(page, "orientation").select_option("given")
+    for option, value in (("step", "0.001"), ("tolerance", "0"), ("max_steps", "10000")):
+        field(page, option).fill(value)  # creeps on until it is told to stop
     page.get_by_role("button", name="Align", exact=True).click()
     page.wait_for_function("() => SpatialMeta.align.state().arrivals.length >= 12", timeout=STEP_MS)
     arrived = np.array(page.evaluate(STATE)["arrivals"][2:])  # the page is still busy with the job's first signs
-    assert (len(arrived) - 1) / np.ptp(arrived) * 1000 >= 2  # a second
+    # twice a second; where an empty request alone takes long, the machine is shared and the half second stretches with it
+    assert np.diff(arrived).mean() <= max(500, 10 * page.evaluate(BEAT))
     expect(page.locator("[data-live='terms']")).to_contain_text("µm")
     expect(page.locator("[data-live='stage']")).not_to_have_text("starting")
     page.get_by_role("button", name="Cancel Align").click()
     runs(page, before + 1)
     expect(page.locator("#align-quality")).to_contain_text("cancelled, best kept")
-    assert miss(seeded) < 150
+    close(overlay(page, "result"), np.asarray(seeded.read("align").obsm[keys.SPATIAL])[PIXELS])
+    noted = seeded.read("align").uns[keys.UNS][keys.ALIGNMENT]
+    assert noted["history"][-1] == min(noted["history"]) < noted["history"][0]
+
+
+BEAT = """async () => {
+  const began = performance.now();
+  for (let i = 0; i < 5; i += 1) { await fetch("/healthz"); await new Promise(requestAnimationFrame); }
+  return (performance.now() - began) / 5;
+}"""
 
 
 def field(page: Page, option: str):
