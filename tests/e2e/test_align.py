@@ -235,7 +235,7 @@ def test_previews_arrive_while_it_runs_and_cancel_keeps_the_best(page: Page, see
     page.get_by_role("button", name="Align", exact=True).click()
     page.wait_for_function("() => SpatialMeta.align.state().arrivals.length >= 12", timeout=STEP_MS)
     arrived = np.array(page.evaluate(STATE)["arrivals"][2:])  # the page is still busy with the job's first signs
-    # twice a second; where an empty request alone takes long, the machine is shared and the half second stretches with it
+    # twice a second; where an empty request alone takes long, the machine is shared, and the half second stretches
     assert np.diff(arrived).mean() <= max(500, 10 * page.evaluate(BEAT))
     expect(page.locator("[data-live='terms']")).to_contain_text("µm")
     expect(page.locator("[data-live='stage']")).not_to_have_text("starting")
