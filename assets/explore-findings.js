@@ -69,7 +69,8 @@
       for (const step of this.steps) {
         if (step.op === "invert") { mask.forEach((v, i) => { mask[i] = 1 - v; }); continue; }
         const chosen = step.column ? this.page.inCategories(step.column, step.codes) : this.page.inGeometry(step.space, step.geometry);
-        chosen.forEach((v, i) => { if (v) mask[i] = step.op === "subtract" ? 0 : 1; });
+        if (step.op === "intersect") mask.forEach((v, i) => { mask[i] = v & chosen[i]; });
+        else chosen.forEach((v, i) => { if (v) mask[i] = step.op === "subtract" ? 0 : 1; });
       }
       return mask;
     }
@@ -134,7 +135,7 @@
     // --- shapes -----------------------------------------------------------------------------------------------
     /** Show one shape: handles on the tissue, its spots in the UMAP, its numbers; a path also its profile. */
     activate(id) {
-      const feature = id && this.page.meta?.frame === "st" ? this.annotations.feature(id) : null;
+      const feature = id ? this.regions.inView(id) : null;
       if (!feature) {
         if (this.active) this.clearSelection();
         return;
@@ -156,8 +157,7 @@
     }
 
     paintShapes() {
-      const drawn = this.page.meta && this.page.meta.frame === "st" ? this.document.features : [];
-      this.page.tools?.show(drawn, this.active);
+      this.page.tools?.show(this.regions.shown(), this.active);
       this.regions.paint();
       this.trajectory.paint();
     }

@@ -37,6 +37,26 @@
     return mask;
   }
 
+  /** Mark the points that lie inside a GeoJSON Polygon or MultiPolygon, as core.analysis.regions.points_in_geometry. */
+  function maskInGeometry(xy, { type, coordinates }) {
+    if (type === "Polygon") return maskInRings(xy, coordinates);
+    const mask = new Uint8Array(xy.length / 2);
+    for (const rings of coordinates) maskInRings(xy, rings).forEach((v, i) => { mask[i] |= v; });
+    return mask;
+  }
+
+  /** Whether a ring, closing point left out, crosses itself: then it is for the server to take it apart. */
+  function crosses(ring) {
+    const n = ring.length, side = (a, b, p) => Math.sign((b[0] - a[0]) * (p[1] - a[1]) - (b[1] - a[1]) * (p[0] - a[0]));
+    for (let i = 0; i < n; i++)
+      for (let j = i + 2; j < n; j++) {
+        if (i === 0 && j === n - 1) continue; // neighbours across the closing point
+        const a = ring[i], b = ring[i + 1], c = ring[j], d = ring[(j + 1) % n];
+        if (side(a, b, c) !== side(a, b, d) && side(c, d, a) !== side(c, d, b)) return true;
+      }
+    return false;
+  }
+
   function area(ring) {
     let twice = 0;
     for (let i = 0, j = ring.length - 1; i < ring.length; j = i++)
@@ -121,5 +141,5 @@
   const open = (ring) => (isClosed(ring) ? ring.slice(0, -1) : ring);
 
   ns.arrowsAlong = arrowsAlong;
-  ns.geometry = { inRing, bounds, maskInRings, area, length, simplify, simplifyRing, nearestEdge, close, open };
+  ns.geometry = { inRing, bounds, maskInRings, maskInGeometry, crosses, area, length, simplify, simplifyRing, nearestEdge, close, open };
 })();

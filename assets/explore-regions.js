@@ -1,24 +1,25 @@
-/* Regions and paths: the list beside the tissue and every change of what was drawn. A change goes into the document of
- * annotations, whose owner saves it; which shape is active and what it chooses is the findings' business. */
+/* Regions and paths: every change of what was drawn. A change goes into the document of annotations, whose owner saves it;
+ * which shape is active and what it chooses is the findings' business; the list is painted by explore-shapelist.js.
+ * Shapes are kept in the frame of the ST image. On a section as measured they are shown where the alignment carries them. */
 (function () {
   "use strict";
   const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
-  const { h, refill, iconButton } = ns;
-  const { count } = ns.panels;
   const $ = (id) => ns.root.querySelector(`#${id}`);
+  const OPERATIONS = { add: "union", subtract: "difference", intersect: "intersection" };
+  const SAVE_MS = 700;
+  const PLACE = 100; // coordinates are kept to 0.01 of a pixel
+  const groupOf = (p) => p.group || "regions";
+  const isRegion = (f) => f.properties.kind === "region";
+
+  const rounded = (value) => (Array.isArray(value) ? value.map(rounded) : Math.round(value * PLACE) / PLACE);
 
   class Regions {
     constructor(findings) {
       this.findings = findings;
       this.measures = new Map();
-      this.listActions = {
-        renaming: null,
-        onActivate: (id) => findings.activate(id === findings.active ? null : id),
-        onRenaming: (id) => this.startRenaming(id),
-        onRename: (id, name) => this.rename(id, name),
-        onColour: (id, colour) => this.change(id, (f) => { f.properties.color = colour; }),
-        onRemove: (id) => this.remove(id),
-      };
+      this.marked = new Set(); // ids chosen beside the active one, for what is done to several
+      this.carried = null; // on a section as measured: id -> the feature there; null where no alignment leads there
+      this.list = new ns.ShapeList(this);
       this.clock = setInterval(() => this.paintSaved(), 1000);
     }
 
@@ -27,71 +28,282 @@
     get page() { return this.findings.page; }
     get annotations() { return this.page.annotations; }
     get document() { return this.annotations.document; }
+    get active() { return this.findings.active && this.annotations.feature(this.findings.active); }
 
-    /** The document is another one. */
-    changed() {
-      this.measure();
-      this.paintSaved();
+    // --- frames -----------------------------------------------------------------------------------------------
+    get straight() { return this.page.meta?.frame === "st"; }
+    get drawable() { return this.straight || Boolean(this.carried); }
+
+    /** The shapes as the view that is shown has them. */
+    shown() {
+      if (!this.page.meta) return [];
+      return this.straight ? this.document.features : this.document.features.map((f) => this.inView(f.id)).filter(Boolean);
     }
 
-    paint() {
-      const typing = this.listActions.renaming && document.activeElement?.dataset.key === `name-${this.listActions.renaming}`;
-      if (!typing) shapes($("explore-shapes"), this.document.features, this.measures, this.findings.active, this.listActions);
+    inView(id) {
+      if (!this.page.meta) return null;
+      return this.straight ? this.annotations.feature(id) : this.carried?.get(id) || null;
+    }
+
+    /** Another result is shown: what was drawn goes where its frame is. */
+    async follow() {
+      this.carried = null;
+      if (!this.straight) await this.carry();
+      this.page.limitTools();
+      this.findings.paintShapes();
+      this.measure();
+    }
+
+    async carry() {
+      const { features } = this.document;
+      try {
+        const { geometries } = await this.annotations.ask("carry", { geometries: features.map((f) => f.geometry), to: "sm" });
+        this.carried = new Map(features.map((f, i) => [f.id, { ...f, geometry: geometries[i], carried: true }]));
+      } catch (error) {
+        if (error.status === undefined) this.page.say(ns.words(error), "stop");
+        this.carried = null; // not aligned yet: the note on the view says so
+      }
+    }
+
+    /** A geometry drawn in this view, in the frame in which it is kept. */
+    async kept(geometry) {
+      if (this.straight) return placed(geometry);
+      return placed((await this.annotations.ask("carry", { geometries: [geometry], to: "st" })).geometries[0]);
+    }
+
+    // --- changes ----------------------------------------------------------------------------------------------
+    /** The document is another one. */
+    async changed() {
+      for (const id of this.marked) if (!this.annotations.feature(id)) this.marked.delete(id);
+      this.paintSaved();
+      if (this.page.meta && !this.straight) {
+        await this.carry();
+        this.findings.paintShapes();
+      }
+      this.measure();
+    }
+
+    append(geometry, kind, properties) {
+      const own = kind === "region" ? { group: this.list.group } : { width_um: this.page.defaultWidth() };
+      return { type: "Feature", id: ns.newId(), geometry, properties: { kind, ...own, ...properties } };
+    }
+
+    /** A drawn shape is saved at once under the next free name, and its name is ready to be typed over. */
+    add(geometry, kind) {
+      return this.careful(async () => {
+        const ring = kind === "region" && geometry.type === "Polygon" ? geometry.coordinates[0] : null;
+        if (ring && ns.geometry.crosses(ns.geometry.open(ring))) geometry = await this.combined("union", [geometry]);
+        if (!geometry) return;
+        const name = this.freeName(kind === "region" ? "Region" : "Path");
+        const feature = this.append(await this.kept(geometry), kind, { name, color: kind === "region" ? this.freeColour() : "#ffffff" });
+        const saved = this.annotations.commit((doc) => doc.features.push(feature));
+        if (!this.straight) await this.carry();
+        this.findings.activate(feature.id);
+        if (this.page.state.tool !== "brush") {
+          this.list.startRenaming(feature.id);
+          this.page.useTool("select");
+        }
+        await saved;
+      });
     }
 
     /** Save outlines of one selection under one name. */
     async addAll(geometries, name) {
       const color = this.freeColour(), called = name.trim() || this.freeName("Region");
-      const features = geometries.map((geometry) => this.append(geometry, "region", { name: called, color }));
+      const features = geometries.map((geometry) => this.append(placed(geometry), "region", { name: called, color }));
       await this.annotations.commit((doc) => doc.features.push(...features));
       this.findings.activate(features[0].id);
     }
 
-    append(geometry, kind, properties) {
-      const group = kind === "region" ? { group: "regions" } : { width_um: this.page.defaultWidth() };
-      return { type: "Feature", id: ns.newId(), geometry, properties: { kind, ...group, ...properties } };
-    }
+    change(id, edit) { return this.changeAll([id], edit); }
 
-    /** A drawn shape is saved at once under the next free name, and its name is ready to be typed over. */
-    async add(geometry, kind) {
-      const name = this.freeName(kind === "region" ? "Region" : "Path");
-      const feature = this.append(geometry, kind, { name, color: kind === "region" ? this.freeColour() : "#ffffff" });
-      const saved = this.annotations.commit((doc) => doc.features.push(feature));
-      this.findings.activate(feature.id);
-      this.startRenaming(feature.id);
-      this.page.useTool("select");
-      await saved;
-    }
-
-    change(id, edit) {
-      if (!this.annotations.feature(id)) return Promise.resolve();
-      return this.annotations.commit((doc) => edit(doc.features.find((f) => f.id === id)));
+    changeAll(ids, edit) {
+      const wanted = new Set(ids.filter((id) => this.annotations.feature(id)));
+      if (!wanted.size) return Promise.resolve();
+      return this.annotations.commit((doc) => doc.features.forEach((f) => wanted.has(f.id) && edit(f)));
     }
 
     edit(id, geometry) {
-      this.change(id, (f) => { f.geometry = geometry; });
+      this.change(id, (f) => { f.geometry = placed(geometry); });
       if (id === this.findings.active) this.findings.activate(id);
     }
 
-    remove(id) {
-      if (!id || !this.annotations.feature(id)) return;
-      if (id === this.findings.active) this.findings.clearSelection();
-      this.annotations.commit((doc) => { doc.features = doc.features.filter((f) => f.id !== id); });
+    remove(id) { return id && this.removeAll([id]); }
+
+    removeAll(ids) {
+      const gone = new Set(ids.filter((id) => this.annotations.feature(id) && !this.annotations.feature(id).properties.locked));
+      if (gone.size < ids.length) this.page.say("What is locked stays. Unlock it first.", "notice");
+      if (!gone.size) return;
+      if (gone.has(this.findings.active)) this.findings.clearSelection();
+      this.annotations.commit((doc) => { doc.features = doc.features.filter((f) => !gone.has(f.id)); });
     }
 
-    startRenaming(id) {
-      this.listActions.renaming = id;
-      this.findings.paintShapes();
-      const box = document.querySelector(`[data-key="name-${id}"]`);
-      if (box) { box.focus(); box.select(); }
+    duplicate(id) {
+      const feature = this.annotations.feature(id);
+      if (!feature) return;
+      const step = (this.page.meta?.spot.pitch_px || 0) * 2;
+      const moved = (value) => (Array.isArray(value[0]) ? value.map(moved) : [value[0] + step, value[1] + step]);
+      const { locked, ...properties } = feature.properties;
+      const geometry = placed({ ...feature.geometry, coordinates: moved(feature.geometry.coordinates) });
+      const copy = { ...feature, id: ns.newId(), geometry, properties: { ...properties, name: this.freeName(`${properties.name} copy`) } };
+      this.annotations.commit((doc) => doc.features.push(copy));
+      this.findings.activate(copy.id);
     }
 
-    rename(id, name) {
-      const feature = this.annotations.feature(id), text = (name || "").trim();
-      this.listActions.renaming = null;
-      if (feature && text && text !== feature.properties.name) this.change(id, (f) => { f.properties.name = text; });
-      this.findings.paintShapes();
-      $("explore-shapes").querySelector(`[data-key="shape-${id}"]`)?.focus({ preventScroll: true });
+    lock(id) { return this.change(id, ({ properties: p }) => { if (p.locked) delete p.locked; else p.locked = true; }); }
+
+    // --- groups and classes -----------------------------------------------------------------------------------
+    regionsOf(group) { return this.document.features.filter((f) => isRegion(f) && groupOf(f.properties) === group); }
+
+    groups() { return [...new Set(this.document.features.filter(isRegion).map((f) => groupOf(f.properties)))]; }
+
+    /** name -> colour of the classes that regions of a group were given. */
+    classes(group) {
+      return new Map(this.regionsOf(group).filter((f) => f.properties.class).map((f) => [f.properties.class, f.properties.color]));
+    }
+
+    /** Give regions a class (none: ''); they take the colour of the class. */
+    classify(ids, name) {
+      const text = name.trim();
+      return this.changeAll(ids, ({ properties: p }) => {
+        if (!text) { delete p.class; return; }
+        p.color = this.classes(groupOf(p)).get(text) || p.color;
+        p.class = text;
+      });
+    }
+
+    regroup(ids, name) {
+      const text = name.trim();
+      return text ? this.changeAll(ids, (f) => { if (isRegion(f)) f.properties.group = text; }) : Promise.resolve();
+    }
+
+    renameClass(group, before, after) {
+      const text = after.trim();
+      if (text && text !== before) this.classify(this.regionsOf(group).filter((f) => f.properties.class === before).map((f) => f.id), text);
+    }
+
+    /** A class has one colour, which all its regions have. */
+    colour(id, color) {
+      const { properties: p } = this.annotations.feature(id);
+      if (isRegion({ properties: p }) && p.class) return this.colourClass(groupOf(p), p.class, color);
+      return this.change(id, (f) => { f.properties.color = color; });
+    }
+
+    colourClass(group, name, color) {
+      return this.changeAll(this.regionsOf(group).filter((f) => f.properties.class === name).map((f) => f.id), (f) => { f.properties.color = color; });
+    }
+
+    // --- boolean operations, brush ----------------------------------------------------------------------------
+    async combined(operation, geometries) { return (await this.annotations.ask("combine", { operation, geometries })).geometry; }
+
+    /** A drawing joined to the active region, cut from it, or what both have. */
+    merge(geometry, op) {
+      return this.careful(async () => {
+        const shape = this.active;
+        if (!shape || !isRegion(shape)) {
+          if (op === "add") return this.add(geometry, "region");
+          return this.page.say("Choose a region first: the drawing changes the one that is shown.", "notice");
+        }
+        if (shape.properties.locked) return this.page.say(`${shape.properties.name} is locked.`, "notice");
+        const found = await this.combined(OPERATIONS[op], [shape.geometry, await this.kept(geometry)]);
+        if (!found) return this.page.say("Nothing of the region would be left; it stays as it was.", "notice");
+        await this.change(shape.id, (f) => { f.geometry = found; });
+        this.findings.activate(shape.id);
+      });
+    }
+
+    brush(line, radius, op) {
+      return this.careful(async () => {
+        const { geometry } = await this.annotations.ask("stroke", { line, radius });
+        return op === "set" ? this.add(geometry, "region") : this.merge(geometry, op);
+      });
+    }
+
+    /** Union, difference or intersection of the chosen regions: the first takes the result, the others go. */
+    combine(operation, ids) {
+      return this.careful(async () => {
+        const shapes = ids.map((id) => this.annotations.feature(id)).filter((f) => f && isRegion(f));
+        if (shapes.some((f) => f.properties.locked)) return this.page.say("One of them is locked.", "notice");
+        const geometry = await this.combined(operation, shapes.map((f) => f.geometry));
+        if (!geometry) return this.page.say("Nothing would be left of these regions; they stay as they were.", "notice");
+        const [first, ...others] = shapes.map((f) => f.id);
+        this.marked.clear();
+        await this.annotations.commit((doc) => {
+          doc.features.find((f) => f.id === first).geometry = geometry;
+          if (operation !== "difference") doc.features = doc.features.filter((f) => !others.includes(f.id));
+        });
+        this.findings.activate(first);
+      });
+    }
+
+    // --- files and columns ------------------------------------------------------------------------------------
+    importFile(text) {
+      return this.careful(async () => {
+        const { features, skipped } = await this.annotations.ask("geojson", { text, width_um: this.page.defaultWidth() });
+        const known = new Set(this.document.features.map((f) => f.id));
+        const fresh = features.filter((f) => !known.has(f.id)), again = new Map(features.filter((f) => known.has(f.id)).map((f) => [f.id, f]));
+        if (features.length)
+          await this.annotations.commit((doc) => { doc.features = doc.features.map((f) => again.get(f.id) || f).concat(fresh); });
+        this.list.report({ added: fresh.length, updated: again.size, skipped, outside: this.outside(features) });
+      });
+    }
+
+    /** How many shapes lie wholly outside this section: then their coordinates are of another image. */
+    outside(features) {
+      const [x0, y0, x1, y1] = this.page.spatial.extent;
+      return this.straight ? features.filter((f) => {
+        const [a, b, c, d] = ns.geometry.bounds(ns.shapeParts(f).flat());
+        return a > x1 || c < x0 || b > y1 || d < y0;
+      }).length : 0;
+    }
+
+    fromColumn(column) {
+      return this.careful(async () => {
+        const { regions } = await this.page.data.regions(column), { colours, labels, categories } = this.page.result.columns.get(column);
+        const made = regions.map((r) => {
+          const k = categories.indexOf(r.name);
+          return this.append(r.geometry, "region", { group: column, name: labels[k], color: colours[k] });
+        });
+        if (made.length) await this.annotations.commit((doc) => doc.features.push(...made));
+      });
+    }
+
+    /** Write the AnnData with all annotations; the slots are listed while it is written, and its file when it is there. */
+    save() {
+      return this.careful(async () => {
+        const { job, slots } = await this.annotations.ask("save", {});
+        for (;;) {
+          const now = await (await window.SpatialMeta.api(`/api/jobs/${job}`)).json();
+          if (!this.page.alive) return;
+          this.list.saved(now, slots);
+          if (["done", "failed", "cancelled"].includes(now.state)) return;
+          await new Promise((done) => setTimeout(done, SAVE_MS));
+        }
+      });
+    }
+
+    // --- conflicts, measures, words ---------------------------------------------------------------------------
+    /** What a person chose where two had changed one shape; both stand until then. */
+    settle(choices) {
+      return this.annotations.commit((doc) => {
+        for (const { mine, theirs, keep } of choices) {
+          const own = doc.features.find((f) => f.id === mine), other = doc.features.find((f) => f.id === theirs);
+          if (keep === "both" || !own) continue;
+          if (keep === "mine" && other) {
+            const name = own.properties.name.replace(/ \(mine\)$/, "");
+            Object.assign(other, { geometry: own.geometry, properties: { ...own.properties, name } });
+          }
+          doc.features = doc.features.filter((f) => f.id !== mine);
+        }
+      });
+    }
+
+    async careful(work) {
+      try {
+        return await work();
+      } catch (error) {
+        return this.page.say(ns.words(error), "stop");
+      }
     }
 
     freeName(word) {
@@ -109,20 +321,21 @@
 
     async measure() {
       const { page } = this;
-      if (!page.meta || page.meta.frame !== "st") return;
+      if (!page.meta || !this.straight) return;
       this.measuring?.abort();
       const measuring = (this.measuring = new AbortController());
       try {
         const { measures } = await page.data.measure(this.document, measuring.signal);
         this.measures = new Map(Object.entries(measures));
-        this.findings.paintShapes();
+        this.paint();
         this.paintSaved();
       } catch (error) {
         if (error.name !== "AbortError") page.say(ns.words(error), "stop");
       }
     }
 
-    // --- saved ------------------------------------------------------------------------------------------------
+    paint() { this.list.paint(); }
+
     paintSaved() {
       const host = $("explore-saved"), { head } = this.annotations;
       if (!host) return;
@@ -134,39 +347,7 @@
     }
   }
 
-  /** One line a shape: colour, name, size; rename in place, delete. */
-  function shapes(host, features, measures, active, actions) {
-    if (!features.length) {
-      const text = "Draw around an area with the region tool (R), or select a category and save it. A path (T) gives a profile.";
-      return host.replaceChildren(h("li", { class: "sm-note ex-hint" }, text));
-    }
-    refill(host, features.map((f) => shapeLine(f, measures.get(f.id), f.id === active, actions)));
-  }
-
-  function shapeLine(feature, measure, active, actions) {
-    const { id, properties: p } = feature;
-    const size = measure ? sizeOf(p.kind, measure) : "";
-    const name = actions.renaming === id ? ns.renameBox(p.name, `name-${id}`, (value) => actions.onRename(id, value)) : h("button", {
-      type: "button", class: "ex-name", "data-key": `shape-${id}`, "aria-pressed": String(active), title: "Click to show, F2 to rename",
-      onclick: () => actions.onActivate(id), ondblclick: () => actions.onRenaming(id),
-      onkeydown: (e) => {
-        if (e.key !== "F2" && e.key !== "Delete") return;
-        e.stopPropagation(); // the page's own Delete would take the active shape as well
-        (e.key === "F2" ? actions.onRenaming : actions.onRemove)(id);
-      },
-    }, p.name);
-    return h("li", { class: "ex-item" + (active ? " ex-current" : ""), "data-id": id },
-      h("label", { class: "ex-dot" + (p.kind === "trajectory" ? " ex-dash" : ""), style: `--c:${p.color}`, title: "Colour" },
-        h("input", { type: "color", value: p.color, "aria-label": `Colour of ${p.name}`, "data-key": `colour-${id}`,
-          onchange: (e) => actions.onColour(id, e.target.value) })),
-      name, h("span", { class: "sm-num sm-muted ex-size" }, size),
-      h("span", { class: "ex-edit" }, iconButton("pencil", `Rename ${p.name} (F2)`, () => actions.onRenaming(id), { "data-key": `rename-${id}` }),
-        iconButton("trash", `Delete ${p.name} (Delete)`, () => actions.onRemove(id), { "data-key": `remove-${id}` })));
-  }
-
-  const sizeOf = (kind, m) => (kind === "trajectory"
-    ? `${m.length_mm === null ? "" : `${ns.colour.number(m.length_mm)} mm · `}${count(m.spots)} spots`
-    : `${count(m.spots)} spots${m.area_mm2 === null ? "" : ` · ${ns.colour.number(m.area_mm2)} mm²`}`);
+  const placed = (geometry) => ({ ...geometry, coordinates: rounded(geometry.coordinates) });
 
   function ago(seconds) {
     if (seconds < 1.5) return "just now";
@@ -175,5 +356,5 @@
     return seconds < 86400 ? `${Math.round(seconds / 3600)} h ago` : `${Math.round(seconds / 86400)} days ago`;
   }
 
-  ns.Regions = Regions;
+  Object.assign(ns, { Regions, groupOf, isRegion });
 })();

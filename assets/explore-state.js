@@ -33,6 +33,7 @@
     }
     selection(body, signal) { return post(`${this.base}/selection`, body, { signal }); }
     measure(document, signal) { return post(`${this.base}/measure`, { document }, { signal }); }
+    regions(column) { return post(`${this.base}/regions`, { column }); }
     outline(steps) { return post(`${this.base}/outline`, { steps }); }
     markers(body) { return post(`${this.base}/markers`, body); }
     along(body) { return post(`${this.base}/along`, body); }
@@ -48,21 +49,22 @@
 
   /** Bring my document onto somebody else's: both started from `base`. Nothing drawn is lost: what only one side touched
    *  is taken from it; what both changed stays as theirs, and mine is kept beside it under a new id; a shape that one
-   *  side deleted and the other changed stays. `kept` names my versions that stand beside theirs. */
+   *  side deleted and the other changed stays. `conflicts` are the shapes that both changed: {name, mine, theirs}, ids. */
   function merge(base, mine, theirs) {
     const [was, my, their] = [base, mine, theirs].map(byId);
-    const features = [], kept = [];
+    const features = [], conflicts = [];
     for (const id of new Set([...their.keys(), ...my.keys()])) {
       const [b, m, t] = [was.get(id), my.get(id), their.get(id)];
       const iChanged = !same(b, m), theyChanged = !same(b, t);
       if (m && t && iChanged && theyChanged && !same(m, t)) {
-        features.push(t, { ...m, id: newId(), properties: { ...m.properties, name: `${m.properties.name} (mine)` } });
-        kept.push(m.properties.name);
+        const copy = { ...m, id: newId(), properties: { ...m.properties, name: `${m.properties.name} (mine)` } };
+        features.push(t, copy);
+        conflicts.push({ name: m.properties.name, mine: copy.id, theirs: id });
       } else if (iChanged && (m || !theyChanged)) {
         if (m) features.push(m);
       } else if (t) features.push(t);
     }
-    return { document: mergeCategories(base, mine, { ...theirs, features }), kept };
+    return { document: mergeCategories(base, mine, { ...theirs, features }), conflicts };
   }
 
   /** Names and colours of categories, each by itself: mine where I changed it, else theirs. */
@@ -81,10 +83,11 @@
 
   /** The annotations of a sample. `onChange(why)` after every change of `document`, `onStatus(text, level)` for words. */
   class Annotations {
-    constructor(project, sample, { onChange, onStatus }) {
+    constructor(project, sample, { onChange, onStatus, onConflict = () => {} }) {
       this.url = `/api/annotations/${project}/${sample}`;
       this.onChange = onChange;
       this.onStatus = onStatus;
+      this.onConflict = onConflict;
       this.document = { type: "FeatureCollection", features: [] };
       this.head = { number: 0, document: this.document };
       this.queue = Promise.resolve();
@@ -153,6 +156,9 @@
       }
     }
 
+    /** Ask the server about shapes of this sample: combine, stroke, carry, geojson, save. */
+    ask(what, body) { return post(`${this.url}/${what}`, body); }
+
     async newest() { return (await request(this.url, { cache: "no-store" })).json(); }
 
     /** Somebody else saved first: put our change on top of theirs and go on. */
@@ -162,8 +168,8 @@
       this.head = theirs;
       this.document = merged.document;
       this.onChange("merge");
-      const also = merged.kept.length ? ` Your version of ${merged.kept.join(", ")} stands beside theirs.` : "";
-      this.onStatus(`Somebody else changed this sample at the same time; both changes are kept.${also}`, "notice");
+      this.onStatus("Somebody else changed this sample at the same time; both changes are kept.", "notice");
+      if (merged.conflicts.length) this.onConflict(merged.conflicts);
     }
 
     refuse(error) {

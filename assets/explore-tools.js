@@ -8,13 +8,16 @@
   const SMOOTH_PX = 1; // how far a simplified freehand line may lie from the hand's
   const NUDGE_PX = 40;
   const ARROW_PX = 110; // between two arrow heads of a path
-  const KEYS = { v: "select", b: "box", l: "lasso", r: "region", p: "polygon", t: "trajectory" };
+  const KEYS = { v: "select", b: "box", l: "lasso", r: "region", p: "polygon", u: "brush", t: "trajectory" };
+  const OPS = { 1: "set", 2: "add", 3: "subtract", 4: "intersect" }; // what a drawing does to what is there
+  const BRUSH = { least: 4, usual: 24, most: 200, step: 1.25 }; // radius on the screen
   // [words, key] pairs: what one may do next
   const HINTS = {
     select: [["Region", "R"], ["Trajectory", "T"], ["Lasso", "L"]],
-    box: [["Drag a box"], ["Add", "Shift"], ["Subtract", "Alt"]],
-    lasso: [["Draw around spots"], ["Add", "Shift"], ["Subtract", "Alt"]],
-    region: [["Draw around an area: saved as a region"], ["Cancel", "Esc"]],
+    box: [["Drag a box"], ["Add", "Shift"], ["Subtract", "Alt"], ["Intersect", "Shift Alt"]],
+    lasso: [["Draw around spots"], ["Add", "Shift"], ["Subtract", "Alt"], ["Intersect", "Shift Alt"]],
+    region: [["Draw around an area: a new region"], ["Add to the shown one", "Shift"], ["Cut from it", "Alt"]],
+    brush: [["Paint a region; from inside the shown one it grows"], ["Erase", "Alt"], ["Size", "[ ]"]],
     polygon: [["Click corners"], ["Close", "Enter"], ["Back", "⌫"], ["Cancel", "Esc"]],
     trajectory: [["Draw a path or click points"], ["End", "Enter"], ["Cancel", "Esc"]],
   };
@@ -47,9 +50,9 @@
 
   class Tools {
     /** `actions`: what the page does with a drawing: select(step), add(geometry, kind), edit(id, geometry), activate(id),
-     *  remove(id), undo(), redo(), clear(), hover(event). `drawable`: a view of numbers (UMAP) has lasso and box only. */
+     *  merge(geometry, op): with the active region, paint(line, radius, op), hover(event). `drawable`: a view of numbers (UMAP) has lasso and box only. */
     constructor(view, host, actions, { drawable = true } = {}) {
-      Object.assign(this, { view, actions, drawable, tool: "select", features: [], active: null, draft: [] });
+      Object.assign(this, { view, actions, drawable, tool: "select", op: "set", radius: BRUSH.usual, features: [], active: null, draft: [], nodes: new Map() });
       this.root = svg("svg", { class: "ex-overlay", "aria-hidden": "true" });
       this.world = svg("g", {}, this.root);
       this.screen = svg("g", {}, this.root);
@@ -95,13 +98,33 @@
       return this.edited && this.edited.id === feature.id ? this.edited : feature;
     }
 
+    /** Only what changed is drawn anew: among a thousand regions a hand moves one. */
     render() {
-      const nodes = [];
-      for (const saved of this.features) {
-        const feature = this.current(saved), active = feature.id === this.active;
-        nodes.push(feature.properties.kind === "trajectory" ? this.path(feature, active) : this.outline(feature, active));
-      }
-      this.world.replaceChildren(...nodes);
+      const kept = this.nodes;
+      this.nodes = new Map();
+      const nodes = this.features.map((saved) => {
+        const drawn = this.draw(this.current(saved), kept.get(saved.id));
+        this.nodes.set(saved.id, drawn);
+        return drawn.node;
+      });
+      const { children } = this.world;
+      if (nodes.length !== children.length || nodes.some((node, i) => node !== children[i])) this.world.replaceChildren(...nodes);
+      this.place();
+    }
+
+    draw(feature, before) {
+      const active = feature.id === this.active;
+      const { kind, color, width_um } = feature.properties;
+      const key = JSON.stringify([active, kind, color, width_um, feature.geometry]);
+      if (before?.key === key) return before;
+      return { key, node: kind === "trajectory" ? this.path(feature, active) : this.outline(feature, active) };
+    }
+
+    /** The shape in the hand follows it; all others stay. */
+    renderEdited() {
+      const before = this.nodes.get(this.edited.id), drawn = this.draw(this.edited, before);
+      if (before && drawn !== before) before.node.replaceWith(drawn.node);
+      this.nodes.set(this.edited.id, drawn);
       this.place();
     }
 
@@ -117,7 +140,7 @@
     path(feature, active) {
       const node = svg("g", { class: "ex-shape ex-path" + (active ? " ex-active" : ""), "data-id": feature.id });
       const d = `M${text(feature.geometry.coordinates)}`;
-      const width = (feature.properties.width_um || 0) / (this.view.umPerUnit || 1);
+      const width = this.view.umPerUnit ? (feature.properties.width_um || 0) / this.view.umPerUnit : 0;
       svg("path", { d, class: "ex-corridor", stroke: feature.properties.color, "stroke-width": width }, node);
       svg("path", { d, class: "ex-halo" }, node);
       svg("path", { d, class: "ex-line", stroke: feature.properties.color }, node);
@@ -133,7 +156,7 @@
       for (const saved of this.features) {
         const feature = this.current(saved);
         if (feature.properties.kind === "trajectory") nodes.push(...this.arrows(feature));
-        if (feature.id === this.active && this.tool === "select") nodes.push(...this.handles(feature));
+        if (feature.id === this.active && this.editable(feature)) nodes.push(...this.handles(feature));
       }
       this.screen.replaceChildren(...nodes);
       this.drawSketch();
@@ -156,7 +179,11 @@
       return nodes;
     }
 
+    /** Whether its vertices are in the hand now; a shape that is locked, or only carried into this frame, stays. */
+    editable(feature) { return this.tool === "select" && !feature.properties.locked && !feature.carried; }
+
     drawSketch() {
+      if (this.tool === "brush") return this.drawBrush();
       if (!this.draft.length) return this.sketch.replaceChildren();
       const points = this.draft.concat(this.cursor ? [this.cursor] : []).map((p) => this.view.toScreen(p));
       const closed = this.tool !== "trajectory";
@@ -170,6 +197,26 @@
       this.sketch.replaceChildren(...nodes);
     }
 
+    drawBrush() {
+      const nodes = [], r = this.radius;
+      if (this.draft.length) {
+        const points = this.draft.map((p) => this.view.toScreen(p));
+        const d = `M${text(points)}${points.length === 1 ? `L${text(points)}` : ""}`;
+        nodes.push(svg("path", { d, class: "ex-stroke", "stroke-width": 2 * r }));
+      }
+      if (this.cursor) {
+        const [cx, cy] = this.view.toScreen(this.cursor);
+        nodes.push(svg("circle", { cx, cy, r, class: "ex-brush" }));
+      }
+      this.sketch.replaceChildren(...nodes);
+    }
+
+    /** What a drawing does: by the keys that are held, else by the button that is pressed. */
+    opOf(event) {
+      if (event?.shiftKey && event.altKey) return "intersect";
+      return event?.altKey ? "subtract" : event?.shiftKey ? "add" : this.op;
+    }
+
     // --- pointer ----------------------------------------------------------------------------------------------
     down(event) {
       this.view.stage.focus({ preventScroll: true });
@@ -179,7 +226,7 @@
       const target = event.target.dataset || {};
       this.gesture = { start: at, last: at, moved: false, target, mode: this.mode(target, pan) };
       const { mode } = this.gesture;
-      if (mode === "freehand" || mode === "box") this.draft = this.draft.length ? this.draft : [this.view.toData(at)];
+      if (mode === "freehand" || mode === "box" || mode === "brush") this.draft = this.draft.length ? this.draft : [this.view.toData(at)];
       if (mode === "vertex" && event.altKey) this.dropVertex(target);
     }
 
@@ -187,10 +234,10 @@
       if (pan) return "pan";
       if (this.tool === "select") {
         if (target.role === "vertex") return "vertex";
-        if (target.role === "shape" && target.id === this.active) return "drag";
+        if (target.role === "shape" && target.id === this.active && this.editable(this.activeFeature())) return "drag";
         return "pan";
       }
-      if (this.tool === "box") return "box";
+      if (this.tool === "box" || this.tool === "brush") return this.tool;
       if (this.tool === "polygon") return "corner";
       if (this.tool === "trajectory" && this.draft.length) return "corner";
       return "freehand";
@@ -199,15 +246,16 @@
     move(event) {
       const at = this.view.local(event), g = this.gesture;
       if (!g) return this.idleMove(at, event);
-      if (!g.moved && Math.hypot(at[0] - g.start[0], at[1] - g.start[1]) < CLICK_PX) return;
+      if (g.mode !== "brush" && !g.moved && Math.hypot(at[0] - g.start[0], at[1] - g.start[1]) < CLICK_PX) return;
       g.moved = true;
       if (g.mode === "pan") this.view.panBy(at[0] - g.last[0], at[1] - g.last[1]);
       else if (g.mode === "vertex") this.dragVertex(g, at);
       else if (g.mode === "drag") this.dragShape(g, at);
       else if (g.mode === "box") this.draft = this.box(g.start, at);
-      else if (g.mode === "freehand") this.trace(event);
+      else if (g.mode === "freehand" || g.mode === "brush") this.trace(event);
       g.last = at;
-      if (g.mode === "box" || g.mode === "freehand") this.drawSketch();
+      if (g.mode === "brush") this.cursor = this.view.toData(at);
+      if (g.mode === "box" || g.mode === "freehand" || g.mode === "brush") this.drawSketch();
     }
 
     /** Every point the hand passed, also those between two frames. */
@@ -217,7 +265,7 @@
     }
 
     idleMove(at, event) {
-      if (this.draft.length) {
+      if (this.draft.length || this.tool === "brush") {
         this.cursor = this.view.toData(at);
         return this.drawSketch();
       }
@@ -234,6 +282,7 @@
       if (!g) return;
       const at = this.view.local(event);
       if (g.mode === "corner" || (g.mode === "freehand" && !g.moved && this.tool === "trajectory")) return this.corner(at, event);
+      if (g.mode === "brush") return this.finishStroke(event);
       if (!g.moved) return this.click(g);
       if (g.mode === "vertex" || g.mode === "drag") return this.finishEdit();
       if (g.mode === "box" || g.mode === "freehand") this.finish(event);
@@ -259,7 +308,7 @@
 
     doubleClick(event) {
       if (this.draft.length > 1) return this.finish(event);
-      if (this.tool !== "select" || !this.active) return;
+      if (!this.active || !this.editable(this.activeFeature())) return;
       this.addVertex(this.view.toData(this.view.local(event)));
     }
 
@@ -271,7 +320,7 @@
 
     // --- what a drawing becomes -------------------------------------------------------------------------------
     finish(event) {
-      const op = event && event.altKey ? "subtract" : event && event.shiftKey ? "add" : "set";
+      const op = this.opOf(event);
       const tolerance = SMOOTH_PX / this.view.scale;
       const { draft, tool } = this;
       this.draft = [];
@@ -287,7 +336,23 @@
       if (ring.length < 3 || ns.geometry.area(ring) * this.view.scale ** 2 < CLICK_PX ** 2) return;
       const geometry = { type: "Polygon", coordinates: [ns.geometry.close(ring)] };
       if (tool === "box" || tool === "lasso") this.actions.select({ op, geometry });
-      else this.actions.add(geometry, "region");
+      else if (op === "set") this.actions.add(geometry, "region");
+      else this.actions.merge(geometry, op);
+    }
+
+    /** A stroke of the brush: begun inside the active region it grows, as in QuPath; elsewhere it is a new one. */
+    finishStroke(event) {
+      const { draft } = this, op = this.opOf(event), shape = this.activeFeature();
+      this.draft = [];
+      this.drawSketch();
+      const grows = op === "set" && shape && shape.properties.kind === "region" && !shape.properties.locked
+        && ns.geometry.maskInGeometry(draft[0], shape.geometry)[0];
+      this.actions.paint(ns.geometry.simplify(draft, SMOOTH_PX / this.view.scale), this.radius / this.view.scale, grows ? "add" : op);
+    }
+
+    resizeBrush(factor) {
+      this.radius = Math.min(BRUSH.most, Math.max(BRUSH.least, this.radius * factor));
+      this.drawSketch();
     }
 
     finishEdit() {
@@ -306,7 +371,7 @@
       const changed = parts(saved).map((points) => points.map((p) => p.slice()));
       if (change(changed) === false) return;
       this.edited = { ...saved, geometry: withParts(saved, changed) };
-      this.render();
+      this.renderEdited();
     }
 
     dragVertex(g, at) {
@@ -351,6 +416,7 @@
       const centre = [this.view.width / 2, this.view.height / 2];
       const arrow = arrows[event.key];
       if (arrow && event.altKey && this.active) {
+        if (!this.editable(this.activeFeature())) return;
         const step = (event.shiftKey ? 10 : 2) / this.view.scale;
         this.shift(-arrow[0] * step, -arrow[1] * step * this.view.sign);
         this.finishEdit();
@@ -364,6 +430,7 @@
 
     /** Keys of a drawing that is under way; true when the key was for it. */
     draftKey(event) {
+      if (this.tool === "brush" && "[]".includes(event.key)) return this.resizeBrush(event.key === "]" ? BRUSH.step : 1 / BRUSH.step), true;
       if (!this.draft.length) return false;
       if (event.key === "Escape") this.cancel();
       else if (event.key === "Enter") this.finish(event);
@@ -373,5 +440,5 @@
     }
   }
 
-  Object.assign(ns, { Tools, toolKeys: KEYS, toolHints: HINTS, shapeParts: parts });
+  Object.assign(ns, { Tools, toolKeys: KEYS, toolHints: HINTS, toolOps: OPS, shapeParts: parts });
 })();

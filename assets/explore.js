@@ -16,6 +16,7 @@
       this.annotations = new ns.Annotations(context.project, context.sample, {
         onChange: (why) => this.documentChanged(why),
         onStatus: (text, level) => this.say(text, level),
+        onConflict: (conflicts) => ns.askConflicts(conflicts, (choices) => this.findings.regions.settle(choices)),
       });
       this.categories = new ns.Categories(this);
       this.findings = new ns.Findings(this);
@@ -62,7 +63,8 @@
       const f = this.findings;
       return {
         select: (step) => f.select({ ...step, space: "spatial" }), add: (geometry, kind) => f.regions.add(geometry, kind),
-        edit: (id, geometry) => f.regions.edit(id, geometry), hover: (at) => this.hoverOn(this.spatial, at),
+        edit: (id, geometry) => f.regions.edit(id, geometry),
+        merge: (geometry, op) => f.regions.merge(geometry, op), paint: (line, radius, op) => f.regions.brush(line, radius, op), hover: (at) => this.hoverOn(this.spatial, at),
         activate: (id) => (id ? f.activate(id) : f.clearSelection()),
       };
     }
@@ -94,9 +96,8 @@
       if (this.controls) this.applyMarks();
       $("explore-count").textContent = result.countText();
       await this.startColours(first);
-      this.limitTools();
       this.findings.clearSelection();
-      this.findings.regions.measure();
+      await this.findings.regions.follow();
     }
 
     /** Where the copied link looked, or everything. */
@@ -114,13 +115,15 @@
 
     layer() { return this.result.layer(this.controls?.layer); }
 
-    /** Shapes live in the frame of the ST image; on a section that is not aligned yet they would mean nothing. */
+    /** Shapes live in the frame of the ST image; where no alignment leads there they would mean nothing. */
     limitTools() {
-      const drawable = this.meta.frame === "st";
+      const { drawable } = this.findings.regions;
       document.querySelectorAll('#explore-toolbar [data-tool]').forEach((b) => {
         b.disabled = !drawable && !["select", "box", "lasso"].includes(b.dataset.tool);
       });
-      $("explore-frame-note").hidden = drawable;
+      $("explore-frame-note").hidden = this.meta.frame === "st";
+      $("explore-frame-note").lastChild.textContent = drawable ? " As measured: shapes are carried here through the alignment."
+        : " Not aligned yet: regions and paths are drawn on the aligned section.";
     }
 
     title(text) {
@@ -230,7 +233,7 @@
     /** The spots inside a geometry; none where only the server has their places, whose answer follows. */
     inGeometry(space, geometry) {
       const xy = space === "spatial" ? this.result.xy : this.result.umapXY;
-      return ns.geometry.maskInRings(xy, geometry.coordinates);
+      return ns.geometry.maskInGeometry(xy, geometry);
     }
 
     /** The spots of some categories, whose `codes` have been asked for. */
@@ -335,6 +338,12 @@
         [ns.h("span", {}, words), ...(key ? [ns.h("kbd", { class: "sm-kbd" }, key)] : [])]));
     }
 
+    /** What the next drawings do to the selection or the active region, where no key says otherwise. */
+    useOp(op) {
+      this.tools.op = this.umapTools.op = op;
+      document.querySelectorAll("#explore-toolbar [data-op]").forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.op === op)));
+    }
+
     setControls(controls) {
       this.controls = controls;
       if (!this.meta) return;
@@ -377,8 +386,9 @@
       this.on(document, "sm:undo", () => this.alive && this.annotations.undo());
       this.on(document, "sm:redo", () => this.alive && this.annotations.redo());
       this.on($("explore-toolbar"), "click", (e) => {
-        const button = e.target.closest("[data-tool], [data-view]");
+        const button = e.target.closest("[data-tool], [data-view], [data-op]");
         if (!button) return;
+        if (button.dataset.op) return this.useOp(button.dataset.op);
         if (button.dataset.tool) this.useTool(button.dataset.tool);
         else ({ figure: () => this.exporter.toggle(), fit: () => this.spatial.fit(), in: () => this.zoom(1.5), out: () => this.zoom(1 / 1.5) })[button.dataset.view]();
       });
@@ -391,6 +401,7 @@
       if (event.ctrlKey || event.metaKey || event.defaultPrevented) return;
       if (this.tools.draftKey(event)) return event.preventDefault();
       if (this.findings.key(event)) return event.preventDefault();
+      if (ns.toolOps[event.key]) return this.useOp(ns.toolOps[event.key]);
       const tool = ns.toolKeys[event.key.toLowerCase()];
       if (tool && !event.altKey) {
         const button = document.querySelector(`#explore-toolbar [data-tool="${tool}"]`);

@@ -244,7 +244,10 @@ class Explore:
     UMAP = "explore-umap"
     UMAP_OVERLAY = "explore-umap-overlay"
     SELECTION = "explore-selection"
-    SHAPES = "explore-shapes"
+    SHAPES = "explore-shapes"  # filled by explore-shapelist.js, as the next three
+    SHAPE_TOOLS = "explore-shape-tools"
+    SHAPE_EDIT = "explore-shape-edit"
+    SHAPE_REPORT = "explore-shape-report"
     MARKERS = "explore-markers"
     TRAJECTORY = "explore-trajectory"
     TRAJECTORY_NAME = "explore-trajectory-name"

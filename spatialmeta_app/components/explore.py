@@ -20,7 +20,14 @@ TOOLS = (
     ("lasso", "ex-lasso", "Lasso selection", "L"),
     ("region", "vector-pen", "Region, drawn freely", "R"),
     ("polygon", "heptagon", "Region, corner by corner", "P"),
+    ("brush", "brush", "Region, painted with a brush", "U"),
     ("trajectory", "arrow-up-right", "Trajectory", "T"),
+)
+OPERATIONS = (
+    ("set", "square", "New selection or region", "1"),
+    ("add", "union", "Add to the selection or the shown region (Shift)", "2"),
+    ("subtract", "subtract", "Subtract from it (Alt)", "3"),
+    ("intersect", "intersect", "Intersect with it (Shift Alt)", "4"),
 )
 GRAPH = {"displayModeBar": False}
 PROFILE_METHOD = "Local-linear smooth with a Gaussian kernel; band: 95 % at each position, spots taken as independent."
@@ -174,6 +181,8 @@ def _centre() -> html.Div:
 
 def _toolbar() -> html.Div:
     tools = [_tool(*tool) for tool in TOOLS]
+    operations = [_operation(*operation) for operation in OPERATIONS]
+    group = html.Span(operations, className="ex-operations", role="group", **{"aria-label": "What a drawing does"})
     views = [
         _button("zoom-in", "Zoom in (+)", **{"data-view": "in"}),
         _button("zoom-out", "Zoom out (−)", **{"data-view": "out"}),
@@ -187,7 +196,7 @@ def _toolbar() -> html.Div:
     hint = html.Span(id=Explore.HINT, className="sm-note ex-toolhint", **{"aria-live": "polite"})
     count = html.Span(id=Explore.COUNT, className="sm-note sm-num")
     return html.Div(
-        [*tools, hint, *views, count],
+        [*tools, group, hint, *views, count],
         id=Explore.TOOLBAR,
         className="sm-toolbar",
         role="toolbar",
@@ -198,6 +207,13 @@ def _toolbar() -> html.Div:
 def _tool(name: str, icon_name: str, label: str, key: str) -> html.Button:
     return _button(
         icon_name, f"{label} ({key})", **{"data-tool": name, "aria-pressed": "false", "aria-keyshortcuts": key}
+    )
+
+
+def _operation(name: str, icon_name: str, label: str, key: str) -> html.Button:
+    pressed = str(name == "set").lower()
+    return _button(
+        icon_name, f"{label} · {key}", **{"data-op": name, "aria-pressed": pressed, "aria-keyshortcuts": key}
     )
 
 
@@ -220,12 +236,20 @@ def _right() -> list[Component]:
     return [
         _umap(),
         html.Div(id=Explore.SELECTION, className="sm-panel", hidden=True, role="region", **{"aria-label": "Selection"}),
-        panel("Regions and paths", html.Ul(id=Explore.SHAPES, className="ex-list"), class_name="ex-shapes"),
+        _shapes(),
         html.Div(id=Explore.MARKERS, className="sm-panel", hidden=True, role="region", **{"aria-label": "Markers"}),
         _trajectory(),
         html.Div(id=Explore.ANNOUNCE, className="visually-hidden", **{"aria-live": "polite"}),
         html.Div(html.Div(id=Explore.SAVED, className="sm-note", role="status"), className="ex-status"),
     ]
+
+
+def _shapes() -> html.Div:
+    tools = html.Div(id=Explore.SHAPE_TOOLS, className="sm-row ex-shape-tools", role="group")
+    chosen = html.Div(id=Explore.SHAPE_EDIT, className="ex-shape-edit", hidden=True)
+    report = html.Div(id=Explore.SHAPE_REPORT, className="ex-report", role="status", hidden=True)
+    names = html.Ul(id=Explore.SHAPES, className="ex-list", tabIndex="0", **{"aria-label": "Regions and paths"})
+    return panel("Regions and paths", names, chosen, tools, report, class_name="ex-shapes")
 
 
 def _umap() -> html.Div:
