@@ -27,10 +27,17 @@
   const pValue = (p) => (p === null || p === undefined ? "–" : p < 1e-300 ? "< 1e-300" : p < 1e-3 ? p.toExponential(0) : p.toFixed(3));
   const tag = (text) => h("span", { class: "sm-tag" }, text);
 
+  /** Make `nodes` the children of an element; those that stay are not touched. */
+  function patch(host, nodes) {
+    const wanted = new Set(nodes);
+    for (const child of [...host.children]) if (!wanted.has(child)) child.remove();
+    nodes.forEach((node, i) => { if (host.children[i] !== node) host.insertBefore(node, host.children[i] || null); });
+  }
+
   /** Replace the children of a list, keeping the keyboard focus on the same entry (`data-key`). */
   function refill(host, nodes) {
     const key = host.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-    host.replaceChildren(...nodes);
+    patch(host, nodes);
     if (key) host.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
   }
 
@@ -225,5 +232,5 @@
       h("i", {}), f.name, iconButton("x", `Take ${f.name} out of the profile`, () => onRemove(f)))));
   }
 
-  Object.assign(ns, { h, refill, iconButton, renameBox, Search, panels: { categories, colourBar, legend, selection, chips, count, pValue } });
+  Object.assign(ns, { h, patch, refill, iconButton, renameBox, Search, panels: { categories, colourBar, legend, selection, chips, count, pValue } });
 })();

@@ -50,6 +50,7 @@
       this.carried = null;
       if (!this.straight) await this.carry();
       this.page.limitTools();
+      this.list.offerColumns();
       this.findings.paintShapes();
       this.measure();
     }
@@ -279,7 +280,7 @@
           if (["done", "failed", "cancelled"].includes(now.state)) return;
           await new Promise((done) => setTimeout(done, SAVE_MS));
         }
-      });
+      }, 0);
     }
 
     // --- conflicts, measures, words ---------------------------------------------------------------------------
@@ -298,11 +299,15 @@
       });
     }
 
-    async careful(work) {
+    /** Errors as words; while it goes on nothing of others is taken in, and the page is not called saved. */
+    async careful(work, waits = 1) {
+      this.annotations.pending += waits;
       try {
         return await work();
       } catch (error) {
         return this.page.say(ns.words(error), "stop");
+      } finally {
+        this.annotations.pending -= waits;
       }
     }
 

@@ -35,7 +35,7 @@
     // --- the list ---------------------------------------------------------------------------------------------
     paint() {
       const host = $("explore-shapes"), { features } = this.regions.document;
-      if (this.renaming && document.activeElement?.dataset.key === this.renaming) return;
+      if (this.renaming && document.activeElement?.matches(`input[data-key="${CSS.escape(this.renaming)}"]`)) return;
       const nodes = features.length ? this.lines() : [h("li", { class: "sm-note ex-hint" },
         "Draw around an area with the region tool (R), or select a category and save it. A path (T) gives a profile.")];
       ns.refill(host, nodes);
@@ -164,16 +164,19 @@
     // --- files ------------------------------------------------------------------------------------------------
     paintTools() {
       const { regions } = this, columns = h("select", { class: "form-select form-select-sm", "aria-label": "Regions from a column of obs",
-        onfocus: () => this.offerColumns(columns), onchange: () => { if (columns.value) regions.fromColumn(columns.value); columns.value = ""; } },
-      h("option", { value: "" }, "From column …"));
-      this.offerColumns = (list) => {
-        const names = [...regions.page.result.columns.values()].filter((c) => c.categories).map((c) => c.name);
-        list.replaceChildren(h("option", { value: "" }, "From column …"), ...names.map((name) => h("option", { value: name }, name)));
-      };
+        onchange: () => { if (columns.value) regions.fromColumn(columns.value); columns.value = ""; } });
+      this.columns = columns;
       $("explore-shape-tools").replaceChildren(
         link("box-arrow-in-down", "Import", () => this.file.click(), { title: "Read regions and paths from a GeoJSON file, as QuPath writes it" }),
         link("box-arrow-up", "GeoJSON", () => { location.href = `${regions.annotations.url}/geojson`; }, { title: "Write all regions and paths as GeoJSON that QuPath reads" }),
         columns, link("floppy", "Save to AnnData", () => regions.save(), { title: "Write an h5ad with obs['roi_…'] and obs['toi_…']" }), this.file);
+    }
+
+    /** The columns of the result that is shown, where what is made of them is drawn in its frame. */
+    offerColumns() {
+      const { page, straight } = this.regions, names = straight ? [...page.result.columns.values()].filter((c) => c.categories).map((c) => c.name) : [];
+      this.columns.disabled = !names.length;
+      this.columns.replaceChildren(h("option", { value: "" }, "From column …"), ...names.map((name) => h("option", { value: name }, name)));
     }
 
     async read(input) {

@@ -107,8 +107,7 @@
         this.nodes.set(saved.id, drawn);
         return drawn.node;
       });
-      const { children } = this.world;
-      if (nodes.length !== children.length || nodes.some((node, i) => node !== children[i])) this.world.replaceChildren(...nodes);
+      ns.patch(this.world, nodes);
       this.place();
     }
 

@@ -93,11 +93,11 @@ def make_sample(workspace: Workspace, *, name: str = "section", steps: tuple[str
     joint, results = make_joint(), {}
     for step in steps:
         inputs = {slot: results[source].id for slot, source in CHAIN[step].items() if source in results}
-        results[step] = _add(workspace, sample, step, joint, inputs)
+        results[step] = add_result(workspace, sample, step, joint, inputs)
     return Explored(project, sample, results, joint)
 
 
-def _add(workspace: Workspace, sample: Sample, step: str, adata: AnnData, inputs: dict[str, str]) -> Result:
+def add_result(workspace: Workspace, sample: Sample, step: str, adata: AnnData, inputs: dict[str, str]) -> Result:
     def write(directory: Path) -> dict:
         views.write_view(adata, directory / "view")
         if step == "st":

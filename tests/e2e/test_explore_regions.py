@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
 from playwright.sync_api import Page, expect
 
+from core.registration import Affine, Quality, RegistrationResult
 from spatialmeta_app.workspace import Annotations, Workspace
-from tests.app.explored import UM_PER_PX, Explored, make_sample
-from tests.e2e.serving import Server
+from tests.app.explored import UM_PER_PX, Explored, add_result, make_sample
 from tests.e2e.test_explore import (
     LOAD_MS,
     READY,
@@ -110,10 +110,10 @@ def test_every_tool_after_zoom_pan_and_resize(page: Page, sample: Explored, head
 
 def test_keys_and_buttons_add_subtract_and_intersect(page: Page, sample: Explored) -> None:
     visit(page, sample.path)
-    first, more, less, both = (shapely.box(*b) for b in [
-        (1910, 2090, 3090, 3090), (3290, 2090, 4290, 3090), (2510, 2410, 3690, 2790), (1710, 2190, 4090, 2990)])  # fmt: skip
+    first, more = shapely.box(1910, 2090, 3090, 3090), shapely.box(3290, 2090, 4290, 3090)
+    less, both = shapely.box(2510, 2410, 3690, 2790), shapely.box(1710, 2190, 4090, 2990)
     page.keyboard.press("b")
-    expect(page.locator('[data-tool="box"]')).to_have_attribute("aria-pressed", "true")
+    expect(page.locator('#explore-toolbar [data-tool="box"]')).to_have_attribute("aria-pressed", "true")
 
     def drag(box: shapely.Geometry, hold: tuple[str, ...] = ()) -> None:
         x0, y0, x1, y1 = box.bounds
@@ -225,10 +225,9 @@ def test_vertices_lock_duplicate_and_what_a_second_browser_sees(page: Page, pers
     visit(other, sample.path)
     other.locator(f'[data-key="shape-{copy["id"]}"]').click()
     np.testing.assert_array_equal(selected(other), chosen_by(sample, shape_of(copy)))
-    late = (
-        "() => { const a = SpatialMetaExplore.page.annotations; window.late = []; const old = a.adopt.bind(a);"
-        " a.adopt = (r, why) => { if (why === 'others') window.late.push(Date.now() / 1000 - r.created); old(r, why); }; }"
-    )
+    late = """() => { const a = SpatialMetaExplore.page.annotations, old = a.adopt.bind(a);
+      window.late = [];
+      a.adopt = (r, why) => { if (why === 'others') window.late.push(Date.now() / 1e3 - r.created); old(r, why); } }"""
     other.evaluate(late)
     for colour in ("#112233", "#445566", "#778899"):
         page.locator(f'[data-key="colour-{copy["id"]}"]').fill(colour)
@@ -258,6 +257,46 @@ def test_a_flipped_axis_chooses_the_same(page: Page, sample: Explored) -> None:
         slack = 3 / page.evaluate("SpatialMetaExplore.page.umap.scale")
         assert geometry.hausdorff_distance(shapely.Polygon(ring)) < slack
         assert umap[selected(page), 1].max() < 8
+
+
+@pytest.fixture
+def mirrored(workspace: Workspace) -> tuple[Explored, RegistrationResult]:
+    """A sample whose SM section was measured as a mirror image, turned, in its own pixels, with its alignment."""
+    made = make_sample(workspace, steps=("st",))
+    matrix = np.array([[12.0, -90.0], [-95.0, -8.0]])  # determinant below zero: a mirror image
+    found = RegistrationResult(Affine.of(matrix, np.array([6900.0, 5800.0])), UM_PER_PX, Quality(1.0, 1.0, 1.0, 1.0))
+    raw, aligned = made.joint.copy(), made.joint.copy()
+    raw.obsm["spatial"] = found.inverse(np.asarray(made.joint.obsm["spatial"], dtype=float))
+    aligned.uns["spatialmeta"] = dict(aligned.uns["spatialmeta"]) | {"alignment": found.to_dict()}
+    sm = add_result(workspace, made.sample, "sm", raw, {})
+    add_result(workspace, made.sample, "align", aligned, {"st": made.results["st"].id, "sm": sm.id})
+    made.results["sm"] = sm
+    return made, found
+
+
+def test_a_region_is_carried_through_the_alignment(page: Page, mirrored, head) -> None:
+    """On a section as measured, a mirror image: what is drawn chooses its pixels, and is kept in the ST frame."""
+    sample, found = mirrored
+    raw = found.inverse(sample.xy)
+    visit(page, f"{sample.path}?result={sample.results['sm'].id}")
+    ring = found.inverse(SMALL + np.array([400.0, 200.0]))  # the same place of the tissue, as this frame has it
+    tool(page, "polygon")
+    click_through(page, ring)
+    settled(page)
+    page.keyboard.press("Enter")
+    page.screenshot(path="/tmp/w5a-carry.png")
+    print("DBG", page.locator("#toasts").inner_text(), page.evaluate("[SpatialMetaExplore.page.annotations.document, SpatialMetaExplore.page.state.tool, SpatialMetaExplore.page.findings.regions.drawable]"))
+    chosen = selected(page)
+    (feature,) = head().document["features"]
+    slack = 3 * 100 * reach(page)  # about 95 px of the image a pixel of this frame
+    assert shape_of(feature).hausdorff_distance(shapely.Polygon(SMALL + np.array([400.0, 200.0]))) < slack
+    np.testing.assert_array_equal(chosen, chosen_by(sample, shape_of(feature)))
+    np.testing.assert_array_equal(chosen, np.flatnonzero(shapely.contains_xy(shapely.Polygon(ring), raw)))
+    page.locator("#explore-result").select_option(sample.results["st"].id)
+    page.wait_for_function("() => SpatialMetaExplore.page.meta?.frame === 'st'")
+    settled(page)
+    page.locator(".ex-item .ex-name").click()
+    np.testing.assert_array_equal(selected(page), chosen)
 
 
 def test_groups_classes_and_combinations(page: Page, sample: Explored, head, axe) -> None:
@@ -296,8 +335,8 @@ def test_groups_classes_and_combinations(page: Page, sample: Explored, head, axe
     page.focus("#explore-stage")
     page.keyboard.press("Control+z")
     settled(page)
-    page.locator(".ex-item .ex-name", has_text="left").click()
-    page.locator(".ex-item .ex-name", has_text="right").click(modifiers=["Control"])
+    page.locator(".ex-item .ex-name", has_text="right").click()
+    page.locator(".ex-item .ex-name", has_text="left").click(modifiers=["Control"])
     page.get_by_role("button", name="Union").click()
     settled(page)
     (joined,) = head().document["features"]
@@ -308,11 +347,12 @@ def test_groups_classes_and_combinations(page: Page, sample: Explored, head, axe
 def test_geojson_of_qupath_in_and_out(page: Page, sample: Explored, head, tmp_path) -> None:
     visit(page, sample.path)
     ring = [[2010, 1910], [4100.5, 1890], [4700, 3200], [2010, 1910]]
+    polygon = {"type": "Polygon", "coordinates": [ring]}
     given = [
-        {"type": "Feature", "id": "0a4b5c6d-1111-4222-8333-944455566677", "geometry": {"type": "Polygon", "coordinates": [ring]},
+        {"type": "Feature", "id": "0a4b5c6d-1111-4222-8333-944455566677", "geometry": polygon,
          "properties": {"objectType": "annotation", "name": "From QuPath", "isLocked": True,
                         "classification": {"name": "Tumor", "color": [200, 0, 0]}}},
-        {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": {"objectType": "annotation"}},
+        {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": {}},
     ]  # fmt: skip
     (tmp_path / "q.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": given}))
     page.locator("#explore-shape-tools input[type=file]").set_input_files(tmp_path / "q.geojson")
@@ -326,7 +366,7 @@ def test_geojson_of_qupath_in_and_out(page: Page, sample: Explored, head, tmp_pa
     np.testing.assert_array_equal(selected(page), inside(sample, ring))
     with page.expect_download() as download:
         page.get_by_role("button", name="GeoJSON").click()
-    written = json.loads(open(download.value.path()).read())["features"][0]
+    written = json.loads(Path(download.value.path()).read_text())["features"][0]
     assert written["geometry"] == given[0]["geometry"]
     for key in ("objectType", "name", "isLocked", "classification"):
         assert written["properties"][key] == given[0]["properties"][key]
@@ -351,12 +391,12 @@ def test_regions_of_a_column_and_the_slots_of_the_file(page: Page, sample: Explo
 
 
 def test_a_thousand_regions_stay_usable(page: Page, sample: Explored, workspace: Workspace, head) -> None:
-    """What one does to a region touches its own picture, its own row and one revision: nothing is done a thousand times."""
+    """What one does to a region touches its own picture, its own row and one revision, and no other."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     circle = np.column_stack([np.cos(angle), np.sin(angle)]) * 60
     features = []
     for i in range(1000):
-        ring = (circle + [1100 + 150 * (i % 34), 1500 + 130 * (i // 34)]).round(2).tolist()
+        ring = np.add(circle, (1100 + 150 * (i % 34), 1500 + 130 * (i // 34))).round(2).tolist()
         properties = {"kind": "region", "name": f"R{i}", "group": "regions", "color": "#e69f00"}
         geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
         features.append({"type": "Feature", "id": f"r{i}", "properties": properties, "geometry": geometry})
@@ -365,23 +405,25 @@ def test_a_thousand_regions_stay_usable(page: Page, sample: Explored, workspace:
     )
     visit(page, sample.path)
     expect(page.locator(".ex-item")).to_have_count(1000)
+    expect(page.locator(".ex-item").last).to_contain_text("spots")  # all are measured
     page.locator('[data-key="shape-r500"]').click()
     settled(page)
     np.testing.assert_array_equal(selected(page), chosen_by(sample, shape_of(features[500])))
     page.evaluate(
-        """() => { window.touched = new Set(); window.moves = 0;
-        new MutationObserver((all) => all.forEach((m) => [...m.addedNodes, ...m.removedNodes].forEach((n) => {
-          const id = n.dataset?.id; if (id) window.touched.add(id); })))
-          .observe(SpatialMetaExplore.page.tools.world, { childList: true, subtree: true });
-        new MutationObserver((all) => all.forEach((m) => m.addedNodes.forEach((n) => n.dataset?.id && window.touched.add('row ' + n.dataset.id))))
-          .observe(document.querySelector('#explore-shapes'), { childList: true, characterData: true });
-        SpatialMetaExplore.page.tools.root.addEventListener('pointermove', () => window.moves++); }"""
+        """() => { const touched = (window.touched = new Set()); window.moves = 0;
+        const watch = (host, word, options) => new MutationObserver((all) => all.forEach((m) =>
+          [...m.addedNodes, ...m.removedNodes].forEach((n) => n.dataset?.id && touched.add(word + n.dataset.id))))
+          .observe(host, options);
+        const { tools } = SpatialMetaExplore.page;
+        watch(tools.world, '', { childList: true, subtree: true });
+        watch(document.querySelector('#explore-shapes'), 'row ', { childList: true });
+        tools.root.addEventListener('pointermove', () => window.moves++); }"""
     )
     start = features[500]["geometry"]["coordinates"][0][6]
     stroke(page, [start, (start[0] + 40, start[1] + 90)])
     settled(page)
     assert page.evaluate("window.moves") > 5
-    assert set(page.evaluate("[...window.touched].filter((t) => !t.startsWith('row '))")) == {"r500"}
+    assert {"r500"} <= set(page.evaluate("[...window.touched]")) <= {"r500", "row r500"}
     changed = head().document["features"]
     assert [f["id"] for f, g in zip(changed, features, strict=True) if f["geometry"] != g["geometry"]] == ["r500"]
     np.testing.assert_array_equal(selected(page), chosen_by(sample, shape_of(changed[500])))
@@ -389,7 +431,7 @@ def test_a_thousand_regions_stay_usable(page: Page, sample: Explored, workspace:
     page.keyboard.press("Control+z")
     settled(page)
     assert head().document["features"] == features
-    assert set(page.evaluate("[...window.touched].filter((t) => !t.startsWith('row '))")) == {"r500"}
+    assert set(page.evaluate("[...window.touched]")) <= {"r500", "row r500"}
 
 
 def test_two_people_on_one_region_are_asked(person, sample: Explored, head, watch) -> None:
