@@ -274,7 +274,7 @@ def mirrored(workspace: Workspace) -> tuple[Explored, RegistrationResult]:
     return made, found
 
 
-def test_a_region_is_carried_through_the_alignment(page: Page, mirrored, head) -> None:
+def test_a_region_is_carried_through_the_alignment(page: Page, mirrored, workspace: Workspace) -> None:
     """On a section as measured, a mirror image: what is drawn chooses its pixels, and is kept in the ST frame."""
     sample, found = mirrored
     raw = found.inverse(sample.xy)
@@ -284,10 +284,8 @@ def test_a_region_is_carried_through_the_alignment(page: Page, mirrored, head) -
     click_through(page, ring)
     settled(page)
     page.keyboard.press("Enter")
-    page.screenshot(path="/tmp/w5a-carry.png")
-    print("DBG", page.locator("#toasts").inner_text(), page.evaluate("[SpatialMetaExplore.page.annotations.document, SpatialMetaExplore.page.state.tool, SpatialMetaExplore.page.findings.regions.drawable]"))
     chosen = selected(page)
-    (feature,) = head().document["features"]
+    (feature,) = Annotations(workspace).head(sample.sample).document["features"]
     slack = 3 * 100 * reach(page)  # about 95 px of the image a pixel of this frame
     assert shape_of(feature).hausdorff_distance(shapely.Polygon(SMALL + np.array([400.0, 200.0]))) < slack
     np.testing.assert_array_equal(chosen, chosen_by(sample, shape_of(feature)))
