@@ -286,7 +286,7 @@ def test_a_region_is_carried_through_the_alignment(page: Page, mirrored, workspa
     page.keyboard.press("Enter")
     chosen = selected(page)
     (feature,) = Annotations(workspace).head(sample.sample).document["features"]
-    slack = 3 * 100 * reach(page)  # about 95 px of the image a pixel of this frame
+    slack = 100 * reach(page)  # one unit of this frame is about 95 px of the image
     assert shape_of(feature).hausdorff_distance(shapely.Polygon(SMALL + np.array([400.0, 200.0]))) < slack
     np.testing.assert_array_equal(chosen, chosen_by(sample, shape_of(feature)))
     np.testing.assert_array_equal(chosen, np.flatnonzero(shapely.contains_xy(shapely.Polygon(ring), raw)))
