@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: of the non-rigid stage: what lies within the outline can only be told from the measured values
 NONRIGID_WEIGHTS = {"outline": 1.0, "features": 0.3, "landmarks": 1.0}
+MOST_OUTLINE = 400  # points of an outline that a linear map needs
+VALUE_BLURS = (1.5, None)  # of the pictures, spot distances; None: as sharp as they are
 LINEAR_SHARE = 0.5  # of the work, where a deformation follows
 #: landmark pairs from which on they tell turn and mirror image
 STARTING = 3
@@ -62,6 +65,17 @@ class AlignConfig:
         "similarity",
         "Turn, scales and shift; also a shear; or also a smooth deformation",
         choices=("similarity", "affine", "nonrigid"),
+    )
+    features_weight: float = option(
+        0.0, "Weight of the measured values' misfit, beside the outlines' 1", minimum=0.0, maximum=1e6
+    )
+    precision: float = option(
+        0.01,
+        "A fit with measured values has converged when two steps moved the section's rim by less",
+        unit="spot distances",
+        minimum=0.0,
+        maximum=1.0,
+        advanced=True,
     )
     landmarks: str = option("", "Pairs [[sm x, sm y, st x, st y], …]; on the command line also a CSV file")
     landmark_fit: str = option(
@@ -197,6 +211,8 @@ def register(pair: Pair, config: AlignConfig, context: Context) -> RegistrationR
         placed, config = fit_landmarks(marks, "similarity"), replace(config, orientation="given")
         config = replace(config, flip=placed.flip)
     found = _fit(placed, pair, (st, sm), config, context)
+    if config.features_weight > 0 and pair.values is not None and found.stopped != "cancelled":
+        found = _with_values(found, pair, (st, sm), config, context)
     transform = transform_of(found.best.flip[0], found.best.values[0], sm, st)
     history, stopped, note = found.history, found.stopped, ""
     if config.transform == "nonrigid" and stopped != "cancelled":
@@ -258,16 +274,57 @@ def _fit(placed: Similarity, pair: Pair, both: tuple[Section, Section], config: 
     st, sm = both
     given = config.orientation == "given"
     starts = around(config.flip, values_of(placed, sm, st)) if given else all_turns()
-    how = Descent(
+    how = _descent(config)
+    share = LINEAR_SHARE if config.transform == "nonrigid" else 1.0
+    watch = _Watch(context, pair.sm_xy, st, sm, pair.um_per_px, config.robust_distance, share)
+    return fit(sm, st, starts, how, agreement=None if given else _Agreement(pair, st, sm), watch=watch)
+
+
+def _descent(config: AlignConfig) -> Descent:
+    return Descent(
         steps=config.max_steps,
         step=config.step,
         tolerance=config.tolerance,
         scale=config.robust_distance,
         free=np.array([True, True, True, config.transform != "similarity", True, True]),
     )
-    share = LINEAR_SHARE if config.transform == "nonrigid" else 1.0
-    watch = _Watch(context, pair.sm_xy, st, sm, pair.um_per_px, config.robust_distance, share)
-    return fit(sm, st, starts, how, agreement=None if given else _Agreement(pair, st, sm), watch=watch)
+
+
+def _with_values(found: Fit, pair: Pair, both: tuple[Section, Section], config: AlignConfig, context: Context) -> Fit:
+    """*found* improved by what was measured, beside the outlines: blurred pictures first, then sharp ones."""
+    from core.registration.objective import make_objective
+    from core.registration.optimise import settle
+
+    st, sm = both
+    pictures = Pictures(st, sm, pair.st_xy, pair.sm_xy, pair.values)
+    weights = {"outline": 1.0, "features": config.features_weight}
+    best, history, stopped = found.best, found.history, found.stopped
+
+    def watch(number: int, best: Starts, terms: Mapping[str, float]) -> bool:
+        transform = transform_of(best.flip[0], best.values[0], sm, st)
+        context.preview("alignment", xy=transform.forward(pair.sm_xy).astype(np.float32))
+        share = LINEAR_SHARE if config.transform == "nonrigid" else 1.0
+        numbers = {f"loss_{name}": value for name, value in terms.items()}
+        context.progress(0.95 * share, "fitting the measured values", **numbers)
+        return context.cancelled()
+
+    how = _descent(config)
+    for blur in VALUE_BLURS:
+        if not context.cancelled():
+            scale = config.robust_distance
+            objective = make_objective(
+                sm.thinned(MOST_OUTLINE),
+                st.thinned(MOST_OUTLINE),
+                weights,
+                scale=scale,
+                blur=blur,
+                pictures=pictures,
+                likelihood=True,
+            )
+            best, history = settle(objective, best, how, radius=sm.radius, precision=config.precision, watch=watch)
+    if context.cancelled():
+        stopped = "cancelled"
+    return replace(found, best=best, history=history, stopped=stopped)
 
 
 def _refined(

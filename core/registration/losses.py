@@ -18,8 +18,8 @@ Regularisation of a map (smoothness of a velocity field) is not a term here: it 
 field. Coarse to fine is a matter of objectives, not of stages: :func:`core.registration.objective.make_objective` makes
 one for each blur, so a stage takes ``objective_at(blur) -> Objective`` and goes through blurs of 2, 1 and None.
 
-Units: L_point and L_landmarks in squared spot distances (halved, robust); L_histo and L_features are shares in [0, 1]:
-the mean squared error of the projection over the variance, i.e. what the other section does not explain.
+Units: L_point and L_landmarks in squared spot distances (halved, robust); L_histo and L_features have none, 1 where SM
+explains nothing and less the more it does (:class:`ImageTerm`).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from typing import Protocol
 
 import torch
 
-#: Share of the outline points that must count; below it, leaving the measured area does not lower the loss any more.
-LEAST_WEIGHT = 0.3
 #: Share of the cells that must lie on the other section; below it, leaving it does not lower the loss any more.
 LEAST_OVERLAP = 0.5
+#: Share of the outline points that must count; below it, leaving the measured area does not lower the loss any more.
+LEAST_WEIGHT = 0.3
 RIDGE = 1e-3  # of the mean variance of the predictors: keeps the projection defined
 
 
@@ -187,6 +187,63 @@ class ImageTerm:
         flat = grid.reshape(1, 1, -1, 2)
         values = torch.nn.functional.grid_sample(picture, flat, mode="bilinear", align_corners=False)
         return values[0, :, 0].T.reshape(*xy.shape[:2], -1)
+
+
+@dataclass(frozen=True)
+class LikelihoodTerm(ImageTerm):
+    """The same, but the squared errors of the c channels are brought together as a Gaussian likelihood does it: each
+    combination of channels by its own variance::
+
+        loss = 1 - overlap / c * (log det C - log det E),    C = cov(picture), E = cov(picture - projection)
+
+    which for one channel is 1 + log(MSE / variance). So it does not matter how the channels are scaled, and a picture
+    whose largest component SM can not see (two layers of one metabolic class) does not lead it astray, which the plain
+    MSE did. *overlap* is the common area over the smaller of both: to leave a place that does not fit gains nothing.
+
+    Attributes
+    ----------
+    beside
+        (4, n) the cells to the right, left, below and above, or the cell itself where there is none: from them the
+        area that a cell takes in ST.
+    noise
+        Share of each channel's variance that is taken for noise anyway.
+    """
+
+    beside: torch.Tensor
+    noise: float = 0.01
+
+    def __call__(self, map: Map) -> torch.Tensor:
+        moved = map.forward(self.xy)
+        seen, inside = self._read(self.picture, moved), self._read(self.inside, moved)
+        seen = seen / inside.clamp(min=0.25)  # at the rim, what lies beyond does not count
+        weight = inside / inside.sum(dim=1, keepdim=True).clamp(min=1e-6)
+        seen = seen - (weight * seen).sum(dim=1, keepdim=True)
+        latent = self.latent - (weight * self.latent).sum(dim=1, keepdim=True)
+        weighted = (weight * latent).transpose(1, 2)
+        gram, cross = weighted @ latent, weighted @ seen
+        gram = gram + _diagonal(gram, RIDGE)
+        total = (weight * seen).transpose(1, 2) @ seen
+        explained = cross.transpose(1, 2) @ torch.linalg.solve(gram, cross)
+        total = total + _diagonal(total, self.noise)
+        gain = (torch.logdet(total) - torch.logdet(total - explained)) / total.shape[1]
+        smaller = min(float(self.inside.sum()) * self.pitch**2, float(self._areas(self.xy[None]).sum()))
+        overlap = (self._areas(moved) * inside[:, :, 0]).sum(dim=1) / smaller
+        return 1 - overlap * gain
+
+    def _areas(self, moved: torch.Tensor) -> torch.Tensor:
+        """Areas (b, n) of the cells of SM when their centres lie at *moved* (b, n, 2)."""
+        right, left, below, above = self.beside
+        across, along = moved[:, right] - moved[:, left], moved[:, below] - moved[:, above]
+        area = (across[..., 0] * along[..., 1] - across[..., 1] * along[..., 0]).abs()
+        itself = torch.arange(len(right))
+        steps = ((right != itself).int() + (left != itself)) * ((below != itself).int() + (above != itself))
+        return area / steps.clamp(min=1)
+
+
+def _diagonal(matrices: torch.Tensor, share: float) -> torch.Tensor:
+    """That *share* of the mean of the diagonals of *matrices* (b, k, k), as diagonal matrices."""
+    mean = matrices.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-9)
+    return share * mean[:, None, None] * torch.eye(matrices.shape[1], dtype=matrices.dtype)
 
 
 @dataclass(frozen=True)
