@@ -17,7 +17,7 @@
     box: [["Drag a box"], ["Add", "Shift"], ["Subtract", "Alt"], ["Intersect", "Shift Alt"]],
     lasso: [["Draw around spots"], ["Add", "Shift"], ["Subtract", "Alt"], ["Intersect", "Shift Alt"]],
     region: [["Draw around an area: a new region"], ["Add to the shown one", "Shift"], ["Cut from it", "Alt"]],
-    brush: [["Paint a region; from inside the shown one it grows"], ["Erase", "Alt"], ["Size", "[ ]"]],
+    brush: [["Paint a region"], ["Erase", "Alt"], ["Size", "[ ]"]],
     polygon: [["Click corners"], ["Close", "Enter"], ["Back", "⌫"], ["Cancel", "Esc"]],
     trajectory: [["Draw a path or click points"], ["End", "Enter"], ["Cancel", "Esc"]],
   };
