@@ -55,6 +55,9 @@ def components(values: np.ndarray | sparse.spmatrix, xy: np.ndarray) -> Componen
 def agreement(transform: Transform, st: Components, sm: Components, *, reach: float) -> float:
     """Share of the variance of the ST components that the SM components at the same place explain, in [0, 1].
 
+    Adjusted for the number of predictors (Ezekiel's adjusted R²), and times the share of ST that SM covers: a few spots
+    are explained by chance.
+
     Parameters
     ----------
     reach
@@ -73,5 +76,6 @@ def agreement(transform: Transform, st: Components, sm: Components, *, reach: fl
     gram = predictors.T @ predictors
     ridge = RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
     left = wanted - predictors @ np.linalg.solve(gram + ridge, predictors.T @ wanted)
-    explained = 1 - (left**2).sum(axis=0) / np.maximum((wanted**2).sum(axis=0), 1e-12)
-    return float(explained @ st.share)
+    n, k = predictors.shape
+    unexplained = (left**2).sum(axis=0) / np.maximum((wanted**2).sum(axis=0), 1e-12) * (n - 1) / (n - k - 1)
+    return float(max(0.0, (1 - unexplained) @ st.share) * near.mean())

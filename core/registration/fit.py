@@ -19,6 +19,8 @@ SURE = 0.5  # an outline that is surer than this needs no help from the measured
 FLOOR = 0.02  # loss of outlines 0.2 spot distances apart: below it, which fits better is chance
 POSSIBLE = 5.0  # orientations whose loss is more times the best's are out
 SCALES = (0.9, 1.0, 1.15)
+#: a section stretched or shrunk beyond this, upon equal areas, has collapsed onto a piece of the other's outline
+MOST_STRETCH = 4.0
 #: outline points, steps and survivors of the rounds of the search
 ROUNDS = ((100, 40, 14), (200, 50, 8))
 
@@ -62,6 +64,7 @@ def search(sm: Section, st: Section, starts: Starts, how: Descent, watch: Watch)
         coarse = replace(how, steps=steps, step=2 * how.step, free=np.array([1, 1, 1, 0, 1, 1], dtype=bool))
         objective = make_objective(sm.thinned(points), st.thinned(points), {"outline": 1.0}, scale=how.scale)
         starts, _ = descend(objective, starts, coarse, radius=sm.radius, watch=stopped)
+        starts = _sound(starts)
         starts = starts.take(_best_distinct(starts, survivors))
         if stopped.cancelled:
             return starts, True
@@ -94,6 +97,7 @@ def fit(sm: Section, st: Section, starts: Starts, how: Descent, *, agreement: Ag
         starts, history = descend(objective, starts, how, radius=sm.radius, watch=stopped)
         cancelled = stopped.cancelled
     reason = "cancelled" if cancelled else "steps" if len(history) == how.steps else "converged"
+    starts = _sound(starts)
     starts = starts.take(np.argsort(starts.loss, kind="stable"))
     if agreement is None:
         return Fit(starts.take([0]), Orientation(), history, reason)
@@ -124,6 +128,12 @@ def _orientation(starts: Starts, rival: int, confidence: float, decided_by: str)
     confidence = float(np.clip(confidence, 0, 1))
     turn = float(np.rad2deg(starts.values[rival, 0]) % 360)
     return Orientation("search", confidence, turn, bool(starts.flip[rival]), confidence < AMBIGUOUS, decided_by)
+
+
+def _sound(starts: Starts) -> Starts:
+    """*starts* without those that collapsed; all of them where none is left."""
+    sound = np.flatnonzero(np.abs(starts.values[:, 1:3]).max(axis=1) <= np.log(MOST_STRETCH))
+    return starts.take(sound) if len(sound) else starts
 
 
 def _best_distinct(starts: Starts, n: int) -> list[int]:
