@@ -81,7 +81,7 @@
       const colour = h("label", { class: "ex-dot" + (p.kind === "trajectory" ? " ex-dash" : ""), style: `--c:${p.color}`, title: "Colour" },
         h("input", { type: "color", value: p.color, "aria-label": `Colour of ${p.name}`, "data-key": `colour-${id}`, onchange: (e) => regions.colour(id, e.target.value) }));
       return h("li", { class: "ex-item" + (active ? " ex-current" : "") + (marked ? " ex-marked" : "") + (p.locked ? " ex-locked" : ""), "data-id": id },
-        colour, name, p.class ? h("span", { class: "sm-tag" }, p.class) : null, h("span", { class: "sm-num sm-muted ex-size" }, size),
+        colour, name, p.class ? h("span", { class: "sm-tag" }, p.class) : null, h("span", { class: "sm-num sm-muted ex-size", title: rimOf(regions.measures.get(id)) }, size),
         h("span", { class: "ex-edit" },
           iconButton(p.locked ? "lock-fill" : "unlock", `${p.locked ? "Unlock" : "Lock"} ${p.name}`, () => regions.lock(id), { "data-key": `lock-${id}` }),
           iconButton("copy", `Duplicate ${p.name}`, () => regions.duplicate(id), { "data-key": `copy-${id}` }),
@@ -216,6 +216,8 @@
     if (kind === "trajectory") return `${m.length_mm === null ? "" : `${number(m.length_mm)} mm · `}${count(m.spots)} spots`;
     return `${count(m.spots)} spots${m.area_mm2 === null ? "" : ` · ${number(m.area_mm2)} mm²`}`;
   };
+
+  const rimOf = (m) => (m?.perimeter_mm ? `Perimeter ${ns.colour.number(m.perimeter_mm)} mm` : "");
 
   /** Two people changed one shape at the same time. Both versions stand already; here one may choose. */
   function askConflicts(conflicts, onDone) {

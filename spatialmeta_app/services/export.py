@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core import keys
+from core.analysis.annotations import region_columns, trajectory_columns
 from core.analysis.geojson import to_qupath
 from spatialmeta_app.services import steps
 from spatialmeta_app.services.results import open_view
@@ -153,19 +154,10 @@ def _uns_slots(meta: Mapping[str, Any]) -> list[Slot]:
 
 
 def _annotation_slots(document: Mapping[str, Any]) -> list[Slot]:
-    slots: dict[str, Slot] = {}
-    for feature in document.get("features", ()):
-        about = feature["properties"]
-        if about["kind"] == "region":
-            name, meaning = keys.roi(about.get("group") or "regions"), "regions drawn by hand"
-            slots[name] = Slot(f"obs['{name}']", "categories", meaning, None, "annotations")
-        else:
-            for name, meaning in (
-                (keys.toi_position(about["name"]), f"position along {about['name']}, µm"),
-                (keys.toi_distance(about["name"]), f"distance from {about['name']}, µm"),
-            ):
-                slots[name] = Slot(f"obs['{name}']", "numbers", meaning, None, "annotations")
-    return list(slots.values())
+    columns = [(name, "categories", "regions drawn by hand") for name in region_columns(document)]
+    for position, distance in trajectory_columns(document):
+        columns += [(position, "numbers", "position along the path, µm"), (distance, "numbers", "distance from it, µm")]
+    return [Slot(f"obs['{name}']", shape, meaning, None, "annotations") for name, shape, meaning in columns]
 
 
 # small files, made at once
