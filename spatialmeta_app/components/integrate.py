@@ -101,11 +101,11 @@ def _clusters(values: dict[str, Any] | None) -> html.Details:
     return html.Details([summary, form], className="sm-fold sm-panel sm-second")
 
 
-def preset(name: str, values: Mapping[str, float]) -> list[Any]:
+def preset(name: str, values: Mapping[str, Any]) -> list[Any]:
     """What the preset puts into the settings that are left empty."""
     if not values:
         return ["Preset ", html.B("auto"), ": the data decide when the training starts."]
-    listed = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in values.items())
+    listed = ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in values.items())
     return ["Preset ", html.B(name), f" fills what is left empty: {listed}."]
 
 

@@ -183,6 +183,7 @@ def _sources(task: Task, step: str) -> dict[str, Result]:
     if note.is_file():
         return {name: task.workspace.result(id) for name, id in json.loads(note.read_text()).items()}
     sources = task.workspace.inputs_of(task.sample, step)
+    task.folder.mkdir(parents=True, exist_ok=True)
     write_file(note, json.dumps({name: result.id for name, result in sources.items()}).encode())
     return sources
 

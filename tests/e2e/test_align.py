@@ -403,4 +403,5 @@ def test_the_command_line_follows_the_form(stage: Page) -> None:
     stage.locator("summary", has_text="Command line").click()
     stage.locator("""[id='{"form":"align","option":"transform"}']""").select_option("affine")
     code = stage.locator("""[id='{"form":"align","part":"command"}']""")
-    expect(code).to_have_text("python -m core align --st ST.h5ad --sm SM.h5ad --out SM_ALIGNED.h5ad --transform=affine")
+    start = r"^python -m core align --st ST\.h5ad --sm SM\.h5ad --out SM_ALIGNED\.h5ad "
+    expect(code).to_have_text(re.compile(start + "(.* )?--transform=affine( |$)"))

@@ -237,14 +237,14 @@ def test_markers_are_a_file_with_p_values_of_random_places(workspace, aligned, d
     result = workspace.chosen(aligned, "reassign")
     joint = anndata.read_h5ad(workspace.path(result, "data.h5ad"))
     group = joint.obsm["spatial"][:, 0] < np.quantile(joint.obsm["spatial"][:, 0], 0.3)
-    ask = {"result": result.id, "group": compare.pack(group), "other": None, "layer": "counts", "permutations": 99}
+    ask = {"result": result.id, "group": compare.pack(group), "other": None, "layer": "counts", "permutations": 999}
     outcome, lines = do("markers", **ask)
     assert outcome.state == "done", outcome
     assert any("placing the region" in line.get("message", "") for line in lines)
     found = json.loads(store.download(next(job for job in store.jobs() if job.kind == "markers")).read_text())
     counts = joint.layers["counts"].copy()
     counts.data = np.nan_to_num(counts.data)
-    expected = placement_test(counts, joint.obsm["spatial"], group, n_permutations=99)
+    expected = placement_test(counts, joint.obsm["spatial"], group, n_permutations=999)
     for row in found["rows"]:
         assert row["p_spatial"] == pytest.approx(expected.p[joint.var_names.get_loc(row["name"])])
         assert row["auc"] - 0.5 == pytest.approx(expected.shift[joint.var_names.get_loc(row["name"])], abs=1e-5)

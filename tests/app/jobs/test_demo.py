@@ -34,8 +34,8 @@ def test_it_is_made_once_and_again_after_a_failure(offering, store):
 
 
 class Told(Context):
-    def __init__(self):
-        self.fractions = []
+    def __init__(self, checkpoints):
+        self.fractions, self.checkpoints = [], checkpoints
 
     def progress(self, fraction, message, **numbers):
         self.fractions.append(fraction)
@@ -47,7 +47,7 @@ def test_every_step_is_really_done_and_a_second_run_does_nothing(offering, store
     names = ("kind", "project", "sample", "user", "config", "inputs", "attempt")
     spec = {"job": job.id} | {name: getattr(job, name) for name in names}
     spec["settings"] = {"data": str(offering.settings.data), "min_free_bytes": 0}
-    context = Told()
+    context = Told(tmp_path / "checkpoints")
     result = work.perform(spec, context, lambda: None)
     assert set(offering.status(job.sample).values()) == {"done"}
     assert offering.chosen(job.sample, "cluster").id == result
