@@ -88,7 +88,7 @@ def test_a_real_pair_from_upload_to_download(person, data_dir: Path, tmp_path: P
 
     page.get_by_role("link", name="Next: Align").click()
     page.wait_for_function("() => document.getElementById('align-stage')?.dataset.frames > 0")
-    press(page, "By hand")
+    page.locator('[data-tab="hand"]').click()
     press(page, "Quarter turn right")
     frames = "document.getElementById('align-stage').dataset"
     press(page, "Fit from here")
