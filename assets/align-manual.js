@@ -90,10 +90,19 @@
   function publishSoon() {
     if (s.byHand) sessionStorage.setItem(stored(), JSON.stringify(s.params));
     clearTimeout(publishing);
-    publishing = setTimeout(() => {
-      window.dash_clientside.set_props("align-manual", { data: toConfig(s.params) });
-    }, 120);
+    publishing = setTimeout(publish, 120);
   }
+
+  function publish() {
+    clearTimeout(publishing);
+    publishing = 0;
+    window.dash_clientside.set_props("align-manual", { data: toConfig(s.params) });
+  }
+
+  // what is set within the last tenth of a second before a run is begun counts too
+  document.addEventListener("click", (event) => {
+    if (publishing && event.target.closest?.("#align-use, #align-save")) publish();
+  }, true);
 
   // what was set before in this tab, else the alignment in use, else nothing
   function restore() {

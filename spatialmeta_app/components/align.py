@@ -46,7 +46,7 @@ def layout(values: dict[str, Any] | None, frames: Sequence[str]) -> html.Div:
     ways = {"automatic": automatic, "hand": panel("By hand", _manual()), "landmarks": panel("Landmarks", _landmarks())}
     tabs = [_tab(name, title) for name, title in TABS.items()]
     left = [
-        html.Div(tabs, className="btn-group sm-segments sm-tabs", role="group", **{"aria-label": "Way to align"}),
+        html.Div(tabs, className="btn-group sm-segments sm-ways", role="group", **{"aria-label": "Way to align"}),
         *[html.Div(way, className="sm-way", hidden=n != "automatic", **{"data-way": n}) for n, way in ways.items()],
     ]
     names = (Align.SCENE, Align.READY, Align.MANUAL, Align.COLORED, Align.MARKS_FILE, Align.MARKED, Align.COMPARED)
