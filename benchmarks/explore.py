@@ -28,7 +28,8 @@ from core import keys
 from spatialmeta_app.config import Settings
 from spatialmeta_app.services import explore
 from spatialmeta_app.workspace import Workspace
-from spatialmeta_app.workspace.views import View, write_view
+from spatialmeta_app.workspace.viewing import write_view
+from spatialmeta_app.workspace.views import View
 from tests.e2e.serving import running
 
 SIZES = (5_000, 100_000, 1_000_000)

@@ -29,7 +29,8 @@ from benchmarks import peers
 from core import io, keys
 from spatialmeta_app.config import Settings
 from spatialmeta_app.workspace import Workspace, overview
-from spatialmeta_app.workspace.views import counts, write_view
+from spatialmeta_app.workspace.viewing import write_view
+from spatialmeta_app.workspace.views import counts
 from tests.e2e.browser import launch
 from tests.e2e.serving import Server, running
 from tests.e2e.test_explore import READY

@@ -22,7 +22,7 @@ from scipy import sparse
 from core import keys
 from spatialmeta_app.config import Settings
 from spatialmeta_app.workspace import Workspace
-from spatialmeta_app.workspace.views import write_view
+from spatialmeta_app.workspace.viewing import write_view
 from tests.e2e.serving import Server, running
 
 PAGES = ("data", "align", "reassign", "features", "integrate", "explore", "export")

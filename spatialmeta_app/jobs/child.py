@@ -122,7 +122,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _work(path: Path, channel: Channel) -> int:
-    from spatialmeta_app.jobs.work import perform
+    from spatialmeta_app.jobs.perform import perform
 
     spec = json.loads(path.read_text(encoding="utf-8"))
     print(f"--- attempt {spec['attempt']} of {spec['kind']}, {time.strftime('%Y-%m-%d %H:%M:%S')}", file=sys.stderr)
@@ -186,7 +186,7 @@ def _import_heavy() -> None:
     import torch  # noqa: F401
 
     import core.pipeline  # noqa: F401
-    from spatialmeta_app.jobs import work  # noqa: F401
+    from spatialmeta_app.jobs import perform, work  # noqa: F401
 
 
 def _finite(value: float) -> float | None:

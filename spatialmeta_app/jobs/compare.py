@@ -16,7 +16,7 @@ from spatialmeta_app.workspace.search import describe
 from spatialmeta_app.workspace.views import View
 
 if TYPE_CHECKING:
-    from spatialmeta_app.jobs.work import Task
+    from spatialmeta_app.jobs.task import Task
 
 #: rows for each modality and direction
 LIMIT = 25

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +13,9 @@ from core.analysis.outlines import outline
 from core.context import Context
 from spatialmeta_app.jobs.records import Job
 from spatialmeta_app.jobs.store import JobStore
+from spatialmeta_app.jobs.task import Share, Task, add
 from spatialmeta_app.workspace import CHAIN, DEMO, IMPORTS, Annotations, NotFound, Result, Workspace
 from spatialmeta_app.workspace.views import View
-
-if TYPE_CHECKING:
-    from spatialmeta_app.jobs.work import Task
 
 NAME = "Demonstration"
 SAMPLE = "Simulated section"
@@ -62,8 +60,6 @@ def make(task: Task) -> str | None:
 
 
 def _share(context: Context, number: int) -> Context:
-    from spatialmeta_app.jobs.work import Share
-
     step = list(CHAIN)[number]
     return Share(context, number / len(CHAIN), (number + 1) / len(CHAIN), prefix=f"{step}: ")
 
@@ -71,7 +67,6 @@ def _share(context: Context, number: int) -> Context:
 def _simulated(task: Task, step: str) -> Result:
     from core import io
     from core.datasets import SimulateConfig, simulate
-    from spatialmeta_app.jobs import work
 
     started = time.time()
     task.context.progress(0.0, "simulating")
@@ -79,7 +74,7 @@ def _simulated(task: Task, step: str) -> Result:
     pair = simulate(config)
     adata, check = (pair.st, io.check_st) if step == "st" else (pair.sm, io.check_sm)
     summary = {"checks": [dataclasses.asdict(c) for c in check(adata)], "simulated": dataclasses.asdict(config)}
-    return work.add(task, step, adata, config={"seed": config.seed}, inputs={}, started=started, summary=summary)
+    return add(task, step, adata, config={"seed": config.seed}, inputs={}, started=started, summary=summary)
 
 
 def _run(task: Task, step: str) -> Result:

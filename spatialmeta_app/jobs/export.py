@@ -11,7 +11,7 @@ from spatialmeta_app.workspace.uploads import safe_name
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from spatialmeta_app.jobs.work import Task
+    from spatialmeta_app.jobs.task import Task
 
 PARTS = ("annotations", "normalized", "reconstruction", "images")
 

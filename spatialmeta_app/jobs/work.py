@@ -1,20 +1,16 @@
-"""What a job's child does for each kind of job: read, run, write one immutable result."""
+"""Imports and steps: read, run, write one immutable result."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from core import keys
-from core.context import Context
 from core.errors import DataError
-from spatialmeta_app.config import Settings
-from spatialmeta_app.workspace import IMPORTS, Result, Workspace, WorkspaceError
+from spatialmeta_app.jobs.task import RUN_SHARE, Share, Task, add
+from spatialmeta_app.workspace import Result, WorkspaceError
 from spatialmeta_app.workspace.directories import write_file
 from spatialmeta_app.workspace.errors import ConflictError
 
@@ -22,70 +18,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from core.io import Check
-
-RUN_SHARE = 0.95  # of the progress bar; the rest is writing
-
-BeginSaving = Callable[[], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """A job as its child sees it. ``begin_saving`` is called before something is written that a cancel should keep."""
-
-    job: str
-    kind: str
-    project: str
-    sample: str | None
-    user: str
-    config: dict[str, Any]
-    inputs: dict[str, Any]
-    attempt: int
-    folder: Path
-    workspace: Workspace
-    context: Context
-    begin_saving: BeginSaving
-
-
-def perform(spec: dict[str, Any], context: Context, begin_saving: BeginSaving) -> str | None:
-    """Do the job of *spec*; returns the id of its result, or the name of the file an export wrote.
-
-    Raises
-    ------
-    SpatialMetaError
-        With one message for the person.
-    Cancelled
-        The person asked to stop and there was nothing worth keeping.
-    """
-    settings = settings_of(spec)
-    names = ("job", "kind", "project", "sample", "user", "config", "inputs", "attempt")
-    folder = settings.data / "jobs" / spec["job"]
-    workspace = Workspace(settings)
-    task = Task(
-        **{n: spec[n] for n in names}, folder=folder, workspace=workspace, context=context, begin_saving=begin_saving
-    )
-    context.progress(0.0, "starting")
-    if task.kind == "demo":
-        from spatialmeta_app.jobs.demo import make
-
-        return make(task)
-    if task.kind == "export":
-        from spatialmeta_app.jobs.export import export
-
-        return export(task)
-    if task.kind == "markers":
-        from spatialmeta_app.jobs.compare import markers
-
-        return markers(task)
-    written = workspace.result_of_job(task.job)  # by an attempt that was killed after its last word was written
-    if written is not None:
-        return written.id
-    return (import_section(task) if task.kind in IMPORTS else run(task)).id
-
-
-def settings_of(spec: dict[str, Any]) -> Settings:
-    """The runner's settings, which travel in the spec: the child reads no environment."""
-    values = dict(spec["settings"])
-    return Settings(**values | {"data": Path(values["data"])})
 
 
 def import_section(task: Task) -> Result:
@@ -206,63 +138,3 @@ def _join(task: Task, sources: dict[str, Result], started: float) -> Result:
     joined = pipeline.run_concat(joints, config, Share(task.context, 0.1, RUN_SHARE))
     inputs = {part: result.id for part, result in sources.items()}
     return add(task, "reassign", joined, config=dataclasses.asdict(config), inputs=inputs, started=started, summary={})
-
-
-def add(
-    task: Task,
-    step: str,
-    adata: AnnData,
-    *,
-    config: dict[str, Any],
-    inputs: dict[str, Any],
-    started: float,
-    summary: dict[str, Any],
-    image: Path | None = None,
-) -> Result:
-    """Write *adata* as a result: the data, its view for the browser, and for ST the histology (its file: *image*)."""
-    from core import io
-    from core.provenance import versions
-    from spatialmeta_app.workspace import overview, views
-
-    if adata.n_obs == 0 and not any(check["level"] == "blocking" for check in summary.get("checks", ())):
-        raise DataError("something left after the step", found="no spots", mend="Loosen the settings.")
-
-    def write(directory: Path) -> dict[str, Any]:
-        io.write_h5ad(adata, directory / "data.h5ad")
-        views.write_view(adata, directory / "view")
-        if step == "st":
-            overview.write_histology(adata, directory / "image", image)
-        if step == "integrate":
-            shutil.copyfile(task.context.checkpoints / keys.MODEL_FILE, directory / keys.MODEL_FILE)
-        return views.counts(adata) | summary
-
-    task.context.progress(RUN_SHARE, "writing the result")
-    task.begin_saving()
-    return task.workspace.add_result(
-        task.sample,
-        step,
-        writer=write,
-        config=config,
-        inputs=inputs,
-        seed=config.get("seed"),
-        versions=versions(),
-        job=task.job,
-        started=started,
-    )
-
-
-class Share(Context):
-    """A part of another context's progress bar."""
-
-    def __init__(self, context: Context, start: float, end: float, prefix: str = "") -> None:
-        self._context, self._start, self._width, self._prefix = context, start, end - start, prefix
-        self.checkpoints = context.checkpoints
-
-    def progress(self, fraction: float, message: str, **numbers: float) -> None:
-        self._context.progress(self._start + self._width * fraction, self._prefix + message, **numbers)
-
-    def preview(self, name: str, **arrays: Any) -> None:
-        self._context.preview(name, **arrays)
-
-    def cancelled(self) -> bool:
-        return self._context.cancelled()

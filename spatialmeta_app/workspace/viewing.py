@@ -22,8 +22,8 @@ MOST_CATEGORIES = 4096
 NAME = re.compile(r"[A-Za-z0-9_.+-]{1,100}")
 
 
-def write(adata: AnnData, directory: Path) -> None:
-    """Write every array and ``meta.json``."""
+def write_view(adata: AnnData, directory: Path) -> None:
+    """Write all of *adata* that a page may show to *directory*, which must not exist."""
     directory.mkdir(parents=True)
     layers = _layers(adata)
     totals = _totals(adata, layers.get(keys.COUNTS, adata.X))

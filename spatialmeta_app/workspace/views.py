@@ -1,4 +1,5 @@
-"""A result as typed arrays for the browser: written once by a job's child, read with memory maps by the web.
+"""A result as typed arrays for the browser: written once by a job's child
+(:mod:`spatialmeta_app.workspace.viewing`), read with memory maps by the web.
 
 Reading needs numpy alone (no h5py, anndata, pandas), holds no file open beyond its map, and touches only the bytes of
 what is asked: one feature is one slice.
@@ -34,13 +35,6 @@ if TYPE_CHECKING:
 MISSING = 65535  # code of a spot without a category
 COUNTS_FIRST = (keys.NORMALIZED, keys.COUNTS, keys.RECONSTRUCTION)
 FEATURE_TEXT = (keys.SYMBOL, keys.GENE_IDS, keys.ANNOTATION, keys.ADDUCT, keys.POLARITY)
-
-
-def write_view(adata: AnnData, directory: Path) -> None:
-    """Write all of *adata* that a page may show to *directory*, which must not exist."""
-    from spatialmeta_app.workspace import viewing
-
-    viewing.write(adata, directory)
 
 
 def counts(adata: AnnData) -> dict[str, Any]:

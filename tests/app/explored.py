@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from core import keys
-from spatialmeta_app.workspace import Project, Result, Sample, Workspace, overview, views
+from spatialmeta_app.workspace import Project, Result, Sample, Workspace, overview, viewing, views
 
 PITCH_PX = 200.0
 UM_PER_PX = 0.5  # so that spots are 100 µm apart
@@ -99,7 +99,7 @@ def make_sample(workspace: Workspace, *, name: str = "section", steps: tuple[str
 
 def add_result(workspace: Workspace, sample: Sample, step: str, adata: AnnData, inputs: dict[str, str]) -> Result:
     def write(directory: Path) -> dict:
-        views.write_view(adata, directory / "view")
+        viewing.write_view(adata, directory / "view")
         if step == "st":
             overview.write_histology(adata, directory / "image")
         return views.counts(adata)

@@ -15,7 +15,7 @@ from core import io, keys
 from core.datasets import SimulateConfig, SimulatedSample, simulate
 from core.errors import StorageError
 from spatialmeta_app.config import Settings
-from spatialmeta_app.workspace import Result, Sample, Workspace, overview, views
+from spatialmeta_app.workspace import Result, Sample, Workspace, overview, viewing, views
 from tests.e2e.serving import Server
 
 SPOTS = 420
@@ -76,7 +76,7 @@ def _keep(workspace: Workspace, sample: Sample, step: str, adata: AnnData) -> Re
 
     def write(directory: Path) -> dict[str, Any]:
         io.write_h5ad(adata, directory / "data.h5ad")
-        views.write_view(adata, directory / "view")
+        viewing.write_view(adata, directory / "view")
         if step == "st":
             overview.write_histology(adata, directory / "image")
         return views.counts(adata) | {"checks": []}

@@ -18,7 +18,7 @@ from playwright.sync_api import Page, expect
 
 from core import keys
 from spatialmeta_app.figures.palettes import SCALES
-from spatialmeta_app.workspace import overview, views
+from spatialmeta_app.workspace import overview, viewing, views
 from tests.app.explored import UM_PER_PX, Explored
 from tests.e2e.test_explore import head, inside, sample, selected, settled, stroke, tool, visit, workspace
 
@@ -191,7 +191,7 @@ def added(workspace, sample: Explored) -> Callable[..., str]:
         made = workspace.create_sample(sample.project, name)
 
         def write(directory: Path) -> dict:
-            views.write_view(adata, directory / "view")
+            viewing.write_view(adata, directory / "view")
             overview.write_histology(adata, directory / "image", source)
             return views.counts(adata)
 

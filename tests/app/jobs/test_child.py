@@ -22,10 +22,12 @@ from core.context import Context
 from core.datasets import SimulateConfig, simulate
 from core.errors import Cancelled
 from core.reassignment import reassign
-from spatialmeta_app.jobs import compare, work
+from spatialmeta_app.jobs import compare
 from spatialmeta_app.jobs.child import ChildContext
+from spatialmeta_app.jobs.perform import perform
 from spatialmeta_app.jobs.runner import Runner
 from spatialmeta_app.jobs.supervise import supervise
+from spatialmeta_app.jobs.task import Share
 from spatialmeta_app.workspace import CHAIN
 from tests.app.jobs.conftest import gone, wait_for
 
@@ -113,7 +115,7 @@ def bring_in(workspace, settings, submit):
         job = submit(kind)
         spec = {"job": job.id, "kind": kind, "project": job.project, "sample": job.sample, "user": "ada", "config": {}}
         spec |= {"inputs": {"file": file}, "attempt": 1, "settings": {"data": str(settings.data)}}
-        result = workspace.result(work.perform(spec, Context(), lambda: None))
+        result = workspace.result(perform(spec, Context(), lambda: None))
         says = [c["found"] for c in result.summary["checks"] if c["title"] == "Regions and trajectories"]
         return anndata.read_h5ad(workspace.path(result, "data.h5ad")), says
 
@@ -272,7 +274,7 @@ def test_a_job_that_wrote_its_result_before_it_was_killed_does_not_write_a_secon
     before = workspace.add_result(sample, "st", writer=lambda d: {}, config={}, inputs={}, job=job.id)
     spec = {"job": job.id, "kind": "st", "project": job.project, "sample": job.sample, "user": "ada", "config": {}}
     spec |= {"inputs": {}, "attempt": 2, "settings": {"data": str(settings.data)}}
-    assert work.perform(spec, Context(), lambda: None) == before.id
+    assert perform(spec, Context(), lambda: None) == before.id
 
 
 def test_the_child_dies_with_whoever_started_it(settings, store, submit, tmp_path):
@@ -336,11 +338,11 @@ def test_cancelled_raises_only_where_a_step_asks(context):
     with pytest.raises(Cancelled):
         context.stop_if_cancelled()
     with pytest.raises(Cancelled):
-        work.Share(context, 0.0, 0.5).stop_if_cancelled()
+        Share(context, 0.0, 0.5).stop_if_cancelled()
 
 
 def test_a_share_is_a_part_of_the_bar(context):
-    work.Share(context, 0.5, 0.7, prefix="align: ").progress(0.5, "turning", loss=1.0)
+    Share(context, 0.5, 0.7, prefix="align: ").progress(0.5, "turning", loss=1.0)
     context.flush()
     line = context._channel.sent[-1]
     assert line["fraction"] == pytest.approx(0.6)

@@ -7,7 +7,8 @@ import pytest
 import shapely
 
 from core.context import Context
-from spatialmeta_app.jobs import demo, work
+from spatialmeta_app.jobs import demo
+from spatialmeta_app.jobs.perform import perform
 from spatialmeta_app.workspace import CHAIN, DEMO, Annotations, Workspace
 from spatialmeta_app.workspace.views import View
 
@@ -48,7 +49,7 @@ def test_every_step_is_really_done_and_a_second_run_does_nothing(offering, store
     spec = {"job": job.id} | {name: getattr(job, name) for name in names}
     spec["settings"] = {"data": str(offering.settings.data), "min_free_bytes": 0}
     context = Told(tmp_path / "checkpoints")
-    result = work.perform(spec, context, lambda: None)
+    result = perform(spec, context, lambda: None)
     assert set(offering.status(job.sample).values()) == {"done"}
     assert offering.chosen(job.sample, "cluster").id == result
     assert context.fractions == sorted(context.fractions)
@@ -68,5 +69,5 @@ def test_every_step_is_really_done_and_a_second_run_does_nothing(offering, store
     image = offering.path(offering.chosen(job.sample, "st"), "image/overview.json")
     assert image.exists()
 
-    assert work.perform(spec, context, lambda: None) == result
+    assert perform(spec, context, lambda: None) == result
     assert len(offering.results(job.sample)) == len(CHAIN)

@@ -12,7 +12,8 @@ import pytest
 
 from core import io, keys, pipeline
 from spatialmeta_app.workspace import Result, Workspace
-from spatialmeta_app.workspace.views import counts, write_view
+from spatialmeta_app.workspace.viewing import write_view
+from spatialmeta_app.workspace.views import counts
 
 PITCH_PX = 200.0  # of ST spots, 100 µm
 

@@ -15,7 +15,7 @@ from core import keys
 from core.analysis.geojson import from_geojson
 from core.context import Context
 from spatialmeta_app.jobs.export import PARTS, export
-from spatialmeta_app.jobs.work import Task
+from spatialmeta_app.jobs.task import Task
 from spatialmeta_app.services import export as service
 from spatialmeta_app.services.backend import Backend
 from spatialmeta_app.workspace import WorkspaceError

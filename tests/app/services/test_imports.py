@@ -8,7 +8,7 @@ import pytest
 
 from spatialmeta_app.services import imports
 from spatialmeta_app.workspace import Upload, Workspace, WorkspaceError
-from spatialmeta_app.workspace.views import write_view
+from spatialmeta_app.workspace.viewing import write_view
 
 
 def upload(slot: str, filename: str, state: str = "done") -> Upload:

@@ -16,8 +16,8 @@ from scipy import sparse
 from core import keys
 from spatialmeta_app.workspace import NotFound
 from spatialmeta_app.workspace.overview import write_histology
-from spatialmeta_app.workspace.viewing import as_json
-from spatialmeta_app.workspace.views import MISSING, View, counts, write_view
+from spatialmeta_app.workspace.viewing import as_json, write_view
+from spatialmeta_app.workspace.views import MISSING, View, counts
 
 N, GENES, METABOLITES = 40, 12, 5
 
