@@ -18,8 +18,6 @@ from core.spatial import check_coordinates
 if TYPE_CHECKING:  # the web process asks for points in polygons only
     import pandas as pd
 
-#: points x edges that are looked at together
-BLOCK_NUMBERS = 1 << 22
 DEFAULT_GROUP = "regions"
 
 
@@ -41,12 +39,11 @@ def points_in_polygon(xy: np.ndarray, rings: Sequence[np.ndarray]) -> np.ndarray
     xy = check_coordinates(xy) if len(xy) else np.empty((0, 2))
     start, end = _edges(rings)
     low, high = np.minimum(start, end).min(axis=0), np.maximum(start, end).max(axis=0)
+    x, y = xy.T
+    near = np.flatnonzero((x >= low[0]) & (x <= high[0]) & (y >= low[1]) & (y <= high[1]))
+    near = near[np.argsort(y[near], kind="stable")]
     inside = np.zeros(len(xy), dtype=bool)
-    near = np.flatnonzero((xy >= low).all(axis=1) & (xy <= high).all(axis=1))
-    step = max(1, BLOCK_NUMBERS // len(start))
-    for first in range(0, len(near), step):
-        block = near[first : first + step]
-        inside[block] = _crossings_are_odd(xy[block], start, end)
+    inside[near] = _crossings_are_odd(x[near], y[near], start, end)
     return inside
 
 
@@ -144,15 +141,19 @@ def _edges(rings: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(checked), np.concatenate([np.roll(ring, -1, axis=0) for ring in checked])
 
 
-def _crossings_are_odd(xy: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Whether a ray to the right of each point crosses an odd number of edges."""
-    x, y = xy[:, :1], xy[:, 1:]
-    spans = (start[:, 1] <= y) != (end[:, 1] <= y)  # each edge without its lower end: vertices count once
-    points, edges = np.nonzero(spans)
+def _crossings_are_odd(x: np.ndarray, y: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Whether a ray to the right of each point crosses an odd number of edges; *y* ascends.
+
+    An edge is asked only for the points beside it, which are a slice, so a line that turns back and forth costs little
+    more than one that does not.
+    """
     # always computed from the upper end downwards, so that two polygons see a shared edge alike
     flip = start[:, 1] > end[:, 1]
     top, bottom = np.where(flip[:, None], end, start), np.where(flip[:, None], start, end)
-    dx, dy = (bottom - top)[edges].T
-    side = dx * (y[points, 0] - top[edges, 1]) - dy * (x[points, 0] - top[edges, 0])
-    crossed = side > 0  # dy > 0, so this says: the edge lies to the right of the point
-    return np.bincount(points[crossed], minlength=len(xy)) % 2 == 1
+    first, last = (np.searchsorted(y, ends[:, 1], side="left") for ends in (top, bottom))  # without its lower end
+    odd = np.zeros(len(y), dtype=bool)
+    for k in np.flatnonzero(first < last):
+        beside = slice(first[k], last[k])
+        (dx, dy), (x0, y0) = bottom[k] - top[k], top[k]
+        odd[beside] ^= dx * (y[beside] - y0) > dy * (x[beside] - x0)  # dy > 0: the edge lies to the right of the point
+    return odd

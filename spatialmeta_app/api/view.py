@@ -107,7 +107,7 @@ def measure(result_id: str) -> dict[str, Any]:
 @bp.post("/<result_id>/outline")
 def outline(result_id: str) -> dict[str, Any]:
     """``{steps}`` -> ``{geometries}``: polygons around the chosen spots."""
-    return {"geometries": selections.outlines(_view(result_id), json_body("steps")["steps"])}
+    return {"geometries": selections.outline_of(_view(result_id), json_body("steps")["steps"])}
 
 
 @bp.post("/<result_id>/regions")

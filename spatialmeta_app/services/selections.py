@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from core import keys
-from core.analysis.outlines import outline
+from core.analysis.outlines import outline, outlines
 from core.analysis.regions import points_in_geometry
 from core.errors import DataError
 from spatialmeta_app.jobs import compare
@@ -64,7 +64,9 @@ def _spots_of(view: View, step: Mapping[str, Any]) -> np.ndarray:
 def in_geometry(view: View, geometry: Any, *, space: str = keys.SPATIAL) -> np.ndarray:
     """Spots inside a polygon of ``obsm[space]``; spots without a place are outside."""
     xy = np.asarray(view.obsm(space), dtype=np.float64)[:, :2]
-    placed = np.isfinite(xy).all(axis=1)
+    placed = np.isfinite(xy[:, 0]) & np.isfinite(xy[:, 1])
+    if placed.all():
+        return points_in_geometry(xy, geometry)
     mask = np.zeros(len(xy), dtype=bool)
     mask[placed] = points_in_geometry(xy[placed], geometry)
     return mask
@@ -141,7 +143,7 @@ def _shares(view: View, mask: np.ndarray, column: str) -> list[dict[str, Any]]:
     return [{"code": int(k), "name": found.categories[k], "count": int(counts[k])} for k in order if counts[k]]
 
 
-def outlines(view: View, steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def outline_of(view: View, steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """GeoJSON polygons around the chosen spots, largest first; empty where nothing is chosen."""
     mask = chosen_spots(view, steps)
     xy = np.asarray(view.obsm(keys.SPATIAL), dtype=np.float64)[:, :2]
@@ -157,9 +159,11 @@ def regions_of_column(view: View, name: str) -> list[dict[str, Any]]:
         raise DataError("a column with categories", found=f"'{name}', which has numbers", mend="Choose another column.")
     if len(column.categories) > MOST_REGIONS:
         raise DataError(f"a column of at most {MOST_REGIONS} categories", found=f"{len(column.categories):,}")
+    xy = np.asarray(view.obsm(keys.SPATIAL), dtype=np.float64)[:, :2]
+    placed = np.isfinite(xy).all(axis=1)
+    parts_of = outlines(xy[placed], np.asarray(column.values)[placed], len(column.categories))
     found = []
-    for code, category in enumerate(column.categories):
-        parts = outlines(view, [{"op": "set", "column": name, "codes": [code]}])
+    for code, (category, parts) in enumerate(zip(column.categories, parts_of, strict=True)):
         if parts:
             rings = [part["coordinates"] for part in parts]
             kind = "MultiPolygon" if len(rings) > 1 else "Polygon"

@@ -128,7 +128,7 @@ def test_what_can_not_be_compared_becomes_no_job(here, made, ask) -> None:
 
 def test_outlines_of_a_category_hold_its_spots(view, made) -> None:
     code = 1
-    geometries = selections.outlines(view, [{"op": "set", "column": "region", "codes": [code]}])
+    geometries = selections.outline_of(view, [{"op": "set", "column": "region", "codes": [code]}])
     union = shapely.union_all([shapely.geometry.shape(g) for g in geometries])
     np.testing.assert_array_equal(shapely.contains_xy(union, made.xy), made.joint.obs["region"].cat.codes == code)
-    assert selections.outlines(view, []) == []
+    assert selections.outline_of(view, []) == []

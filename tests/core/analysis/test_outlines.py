@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.analysis.outlines import boundaries, outline, typical_pitch
+from core.analysis.outlines import boundaries, outline, outlines, typical_pitch
 from core.errors import DataError
 
 
@@ -43,6 +43,18 @@ def test_the_area_is_that_of_the_spots_cells() -> None:
     inner = (np.abs(XY - XY.mean(axis=0)) < [400, 300]).all(axis=1)
     area = sum(shapely.geometry.shape(g).area for g in outline(XY, inner))
     assert area == pytest.approx(inner.sum() * 100**2 * np.sqrt(3) / 2, rel=0.03)
+
+
+def test_outlines_of_many_spots_hold_each_code_and_share_no_place() -> None:
+    """20,000 spots in five codes with ragged borders, holes and islands; a sixth code has none, 65535 is no code."""
+    xy = hexagons(125, 160)
+    rng = np.random.default_rng(0)
+    codes = np.floor(2.5 + 2.5 * np.sin(xy[:, 0] / 1500) * np.cos(xy[:, 1] / 1900) + 0.3 * rng.standard_normal(len(xy)))
+    codes = np.where((codes < 0) | (codes > 4), 65535, codes).astype(np.uint16)
+    found = [shapely.union_all([shapely.geometry.shape(g) for g in parts]) for parts in outlines(xy, codes, 6)]
+    assert found[5].is_empty
+    for code, area in enumerate(found[:5]):
+        np.testing.assert_array_equal(shapely.contains_xy(area, xy), codes == code)
 
 
 @settings(max_examples=60, deadline=None)
