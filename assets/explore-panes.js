@@ -22,7 +22,7 @@
       this.raster = new ns.Raster(this.view, { onPainted: (scale) => this.legend(scale), onError: (error) => page.say(ns.words(error), "stop") });
       const select = leader ? (step) => page.findings.select({ ...step, space: "spatial" }) : () => {};
       const nothing = () => {};
-      this.tools = new ns.Tools(this.view, overlay, { select, add: nothing, edit: nothing, activate: nothing, hover: (at) => page.hover(this, at) }, { drawable: false });
+      this.tools = new ns.Tools(this.view, overlay, { select, add: nothing, edit: nothing, activate: nothing, hover: (at) => page.hover.show(this, at) }, { drawable: false });
       result.setUp(this.view);
       if (leader) this.follow(leader);
       else this.view.fit();
@@ -140,11 +140,21 @@
         return pane.load(own, pane.result.layer(this.page.controls.layer));
       }));
       if (!grid || this.page.result.isCategory(hit)) return null;
+      const shown = [this.page.result, ...this.panes.map((pane) => pane.result)];
+      if (shown.some((result) => result.meta.raster)) return this.askLimits(hit);
       const all = [first, ...found].filter(Boolean);
       if (!all.length) return null;
       const joined = new Float32Array(all.reduce((n, v) => n + v.length, 0));
       all.reduce((at, v) => { joined.set(v, at); return at + v.length; }, 0);
       return ns.colour.limits(log ? ns.colour.logged(joined) : joined, ...clip);
+    }
+
+    /** The range over all samples, where the values of some of them never come here. */
+    async askLimits(hit) {
+      const { page } = this, { clip, log, layer } = page.controls;
+      const of = [[page.result, hit], ...this.panes.map((pane) => [pane.result, pane.hit])].filter(([, own]) => own)
+        .map(([result, own]) => ({ result: result.id, ...(own.kind === "feature" ? { feature: own.index, layer: result.layer(layer) } : { column: own.name }) }));
+      return (await page.data.limits({ of, clip, log })).limits;
     }
 
     paint(limits, marks) {

@@ -49,7 +49,7 @@
     async follow() {
       this.carried = null;
       if (!this.straight) await this.carry();
-      this.page.limitTools();
+      this.page.toolbar?.limit();
       this.list.offerColumns();
       this.findings.paintShapes();
       this.measure();
@@ -100,9 +100,9 @@
         const saved = this.annotations.commit((doc) => doc.features.push(feature));
         if (!this.straight) await this.carry();
         this.findings.activate(feature.id);
-        if (this.page.state.tool !== "brush") {
+        if (this.page.toolbar.tool !== "brush") {
           this.list.startRenaming(feature.id);
-          this.page.useTool("select");
+          this.page.toolbar.use("select");
         }
         await saved;
       });

@@ -32,6 +32,8 @@
       return (await request(`${this.base}/search?q=${encodeURIComponent(query)}`, { signal })).json();
     }
     selection(body, signal) { return post(`${this.base}/selection`, body, { signal }); }
+    limits(body) { return post(`${this.base}/limits`, body); }
+    async at(query) { return (await request(`${this.base}/at?${new URLSearchParams(query)}`)).json(); }
     measure(document, signal) { return post(`${this.base}/measure`, { document }, { signal }); }
     regions(column) { return post(`${this.base}/regions`, { column }); }
     outline(steps) { return post(`${this.base}/outline`, { steps }); }

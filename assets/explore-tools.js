@@ -13,7 +13,6 @@
   const BRUSH = { least: 4, usual: 24, most: 200, step: 1.25 }; // radius on the screen
   // [words, key] pairs: what one may do next
   const HINTS = {
-    select: [["Region", "R"], ["Trajectory", "T"], ["Lasso", "L"]],
     box: [["Drag a box"], ["Add", "Shift"], ["Subtract", "Alt"], ["Intersect", "Shift Alt"]],
     lasso: [["Draw around spots"], ["Add", "Shift"], ["Subtract", "Alt"], ["Intersect", "Shift Alt"]],
     region: [["Draw around an area: a new region"], ["Add to the shown one", "Shift"], ["Cut from it", "Alt"]],

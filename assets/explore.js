@@ -12,7 +12,7 @@
       this.context = context;
       this.link = new ns.Link();
       this.asked = this.link.asked;
-      this.state = { colour: null, second: null, tool: "select" };
+      this.state = { colour: null, second: null };
       this.annotations = new ns.Annotations(context.project, context.sample, {
         onChange: (why) => this.documentChanged(why),
         onStatus: (text, level) => this.say(text, level),
@@ -21,6 +21,7 @@
       this.categories = new ns.Categories(this);
       this.findings = new ns.Findings(this);
       this.exporter = new ns.Exporter(this);
+      this.hover = new ns.Hover(this);
       this.listeners = [];
     }
 
@@ -33,12 +34,12 @@
       const actions = this.actions();
       this.tools = new ns.Tools(this.spatial, $("explore-overlay"), actions);
       this.umapTools = new ns.Tools(this.umap, $("explore-umap-overlay"),
-        { ...actions, select: (step) => this.findings.select({ ...step, space: this.meta.umap }), hover: (at) => this.hoverOn(this.umap, at) }, { drawable: false });
+        { ...actions, select: (step) => this.findings.select({ ...step, space: this.meta.umap }), hover: (at) => this.hover.on(this.umap, at) }, { drawable: false });
       this.panes = new ns.Panes(this);
       this.spatial.onMove(() => this.moved());
       this.makeSearch();
       this.listen();
-      this.useTool("select");
+      this.toolbar = new ns.Toolbar(this);
       await this.showResult(this.context.result, true);
       await this.annotations.load();
       if (this.asked.shape) this.findings.activate(this.asked.shape);
@@ -64,7 +65,7 @@
       return {
         select: (step) => f.select({ ...step, space: "spatial" }), add: (geometry, kind) => f.regions.add(geometry, kind),
         edit: (id, geometry) => f.regions.edit(id, geometry),
-        merge: (geometry, op) => f.regions.merge(geometry, op), paint: (line, radius, op) => f.regions.brush(line, radius, op), hover: (at) => this.hoverOn(this.spatial, at),
+        merge: (geometry, op) => f.regions.merge(geometry, op), paint: (line, radius, op) => f.regions.brush(line, radius, op), hover: (at) => this.hover.on(this.spatial, at),
         activate: (id) => (id ? f.activate(id) : f.clearSelection()),
       };
     }
@@ -114,17 +115,6 @@
     }
 
     layer() { return this.result.layer(this.controls?.layer); }
-
-    /** Shapes live in the frame of the ST image; where no alignment leads there they would mean nothing. */
-    limitTools() {
-      const { drawable } = this.findings.regions;
-      document.querySelectorAll('#explore-toolbar [data-tool]').forEach((b) => {
-        b.disabled = !drawable && !["select", "box", "lasso"].includes(b.dataset.tool);
-      });
-      $("explore-frame-note").hidden = this.meta.frame === "st";
-      $("explore-frame-note").lastChild.textContent = drawable ? " As measured: shapes are carried here through the alignment."
-        : " Not aligned yet: regions and paths are drawn on the aligned section.";
-    }
 
     title(text) {
       $("explore-title").hidden = !text;
@@ -312,38 +302,6 @@
       host.lastElementChild.textContent = bar.label;
     }
 
-    hoverOn(view, at) { this.hover({ view, values: this.shownValues, hit: this.state.colour, result: this.result }, at); }
-
-    /** What the spot under the pointer has. */
-    hover({ view, values, hit, result }, at) {
-      const tip = $("explore-tip"), i = at && values ? view.nearest(at) : -1;
-      if (i < 0) { tip.hidden = true; return; }
-      const labels = result.isCategory(hit) && result.columns.get(hit.name).labels;
-      const value = labels ? labels[values[i]] ?? "no value" : ns.colour.number(values[i]);
-      const box = view.stage.getBoundingClientRect();
-      tip.textContent = `${hit.name}: ${value}`;
-      tip.hidden = false;
-      tip.style.left = `${box.left + at[0] + 14}px`;
-      tip.style.top = `${box.top + at[1] + 14}px`;
-    }
-
-    useTool(tool) {
-      this.state.tool = tool;
-      this.tools.use(tool);
-      const selecting = tool === "box" ? "box" : tool === "select" ? "select" : "lasso"; // where nothing can be drawn
-      this.umapTools.use(selecting);
-      this.panes.use(selecting);
-      document.querySelectorAll("#explore-toolbar [data-tool]").forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.tool === tool)));
-      $("explore-hint").replaceChildren(...ns.toolHints[tool].flatMap(([words, key]) =>
-        [ns.h("span", {}, words), ...(key ? [ns.h("kbd", { class: "sm-kbd" }, key)] : [])]));
-    }
-
-    /** What the next drawings do to the selection or the active region, where no key says otherwise. */
-    useOp(op) {
-      this.tools.op = this.umapTools.op = op;
-      document.querySelectorAll("#explore-toolbar [data-op]").forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.op === op)));
-    }
-
     setControls(controls) {
       this.controls = controls;
       if (!this.meta) return;
@@ -382,35 +340,11 @@
     }
 
     listen() {
-      this.on(document, "keydown", (e) => this.alive && this.key(e));
       this.on(document, "sm:undo", () => this.alive && this.annotations.undo());
       this.on(document, "sm:redo", () => this.alive && this.annotations.redo());
-      this.on($("explore-toolbar"), "click", (e) => {
-        const button = e.target.closest("[data-tool], [data-view], [data-op]");
-        if (!button) return;
-        if (button.dataset.op) return this.useOp(button.dataset.op);
-        if (button.dataset.tool) this.useTool(button.dataset.tool);
-        else ({ figure: () => this.exporter.toggle(), fit: () => this.spatial.fit(), in: () => this.zoom(1.5), out: () => this.zoom(1 / 1.5) })[button.dataset.view]();
-      });
     }
 
     zoom(factor) { this.spatial.zoomAt([this.spatial.width / 2, this.spatial.height / 2], factor); }
-
-    key(event) {
-      if (event.target.closest("input, textarea, select, [contenteditable=true]")) return;
-      if (event.ctrlKey || event.metaKey || event.defaultPrevented) return;
-      if (this.tools.draftKey(event)) return event.preventDefault();
-      if (this.findings.key(event)) return event.preventDefault();
-      if (ns.toolOps[event.key]) return this.useOp(ns.toolOps[event.key]);
-      const tool = ns.toolKeys[event.key.toLowerCase()];
-      if (tool && !event.altKey) {
-        const button = document.querySelector(`#explore-toolbar [data-tool="${tool}"]`);
-        if (button && !button.disabled) this.useTool(tool);
-      } else if (event.key === "Escape") {
-        if (this.state.tool === "select") this.findings.clearSelection();
-        else this.useTool("select");
-      } else if (event.key === "Delete" || event.key === "Backspace") this.findings.regions.remove(this.findings.active);
-    }
 
     setHistory({ can_undo, can_redo }) {
       ns.setProps("undo", { disabled: !can_undo });

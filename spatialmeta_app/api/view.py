@@ -14,7 +14,7 @@ import numpy as np
 from core.errors import SpatialMetaError
 from spatialmeta_app.api.errors import json_body
 from spatialmeta_app.figures.palettes import SCALES
-from spatialmeta_app.services import align, annotations, explore, paths, raster, selections
+from spatialmeta_app.services import align, annotations, explore, paths, raster, selections, unseen
 from spatialmeta_app.services.backend import backend
 from spatialmeta_app.services.people import current_user
 from spatialmeta_app.workspace.records import Result
@@ -85,6 +85,24 @@ def picture(result_id: str) -> flask.Response:
     response.cache_control.private = True
     response.cache_control.max_age = HOUR_S
     return response
+
+
+@bp.get("/<result_id>/at")
+def at(result_id: str) -> dict[str, Any]:
+    """``?x=&y=&reach=&space=`` and ``feature`` with ``layer``, or ``column`` -> ``{value}`` of the nearest spot within
+    *reach*, a category as its code; nothing where there is none."""
+    query = flask.request.args
+    x, y, reach = (raster.numbers(query.get(name, ""), 1)[0] for name in ("x", "y", "reach"))
+    return unseen.value_at(_view(result_id), (x, y), reach, of=query, space=query.get("space", "spatial"))
+
+
+@bp.post("/<result_id>/limits")
+def limits(result_id: str) -> dict[str, Any]:
+    """``{of, clip, log}`` -> ``{limits}``: one range for features of several results, for which one scale is to hold.
+    *of*: ``{result, feature, layer}`` or ``{result, column}`` each."""
+    body = json_body("of", "clip")
+    low, high = raster.numbers(",".join(str(v) for v in body["clip"]), 2)
+    return {"limits": unseen.shared_limits(backend().workspace, body["of"], (low, high), log=bool(body.get("log")))}
 
 
 @bp.post("/<result_id>/selection")

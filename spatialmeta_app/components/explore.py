@@ -158,6 +158,7 @@ def _centre() -> html.Div:
         [
             html.Div(id=Explore.SPATIAL, className="ex-graph"),
             html.Div(id=Explore.OVERLAY, className="ex-layer"),
+            html.Div(id=Explore.HINT, className="ex-toolhint sm-veil", hidden=True, **{"aria-live": "polite"}),
             html.Div(id=Explore.TITLE, className="ex-title sm-veil", hidden=True),
             _scale_bar(),
             html.Div(id=Explore.LEGEND, className="ex-legend sm-veil", **{"aria-label": "Legend", "role": "group"}),
@@ -193,10 +194,9 @@ def _toolbar() -> html.Div:
             **{"data-view": "figure", "aria-expanded": "false", "aria-keyshortcuts": "F"},
         ),
     ]
-    hint = html.Span(id=Explore.HINT, className="sm-note ex-toolhint", **{"aria-live": "polite"})
     count = html.Span(id=Explore.COUNT, className="sm-note sm-num")
     return html.Div(
-        [*tools, group, hint, *views, count],
+        [*tools, group, html.Span(className="ex-toolbar-end"), *views, count],
         id=Explore.TOOLBAR,
         className="sm-toolbar",
         role="toolbar",

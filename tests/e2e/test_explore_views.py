@@ -256,6 +256,8 @@ def test_very_many_pixels_are_pictures_that_sharpen(page: Page, added) -> None:
         share = steps_of((column + 0.5) / SIDE, span) / 127
         near = painted(page, ((column + 0.5) * PIXEL_PX, 5000))
         assert np.abs(np.array(near[:3]) - colour_of("viridis", share)).max() <= 8  # the mean of neighbours
+    page.mouse.move(*page.evaluate("SpatialMetaExplore.page.spatial.clientXY([5010, 5010])"))
+    expect(page.locator("#explore-tip")).to_have_text("ramp: 0.5")  # the pixel of column 250
     before = page.evaluate("SpatialMetaExplore.page.rasters[0].painted")
     page.mouse.move(*page.evaluate("SpatialMetaExplore.page.spatial.clientXY([5000, 5000])"))
     for _ in range(4):
@@ -284,6 +286,16 @@ def test_very_many_pixels_are_pictures_that_sharpen(page: Page, added) -> None:
     expect(page.locator("#explore-selection")).to_contain_text(f"{mean:.3f}".rstrip("0"))
     page.wait_for_function("() => SpatialMetaExplore.page.rasters[0].what.steps")
     assert not arrays
+    brighter = section[: SIDE * SIDE // 2].copy()  # painted by the browser, beside the other on one scale
+    brighter.X = brighter.X * 4
+    added("brighter", brighter)
+    visit(page, f"{path}?colour=feature:quarter&layer=counts&grid=1")
+    both = np.percentile(np.concatenate([section.X[:, 1], brighter.X[:, 1]]), (2, 98))
+    pane = "SpatialMetaExplore.page.panes.panes.find((p) => p.hit && !p.result.meta.raster)?.painting?.limits"
+    page.wait_for_function(f"() => SpatialMetaExplore.page.rasters[0].what?.limits && {pane}")
+    server, browser = page.evaluate(f"[SpatialMetaExplore.page.rasters[0].what.limits, {pane}]")
+    np.testing.assert_allclose(np.array(server.split(","), dtype=float), both, rtol=1e-5)
+    np.testing.assert_allclose(browser, both, rtol=1e-5)
 
 
 def test_only_the_tiles_that_are_seen_are_fetched(page: Page, sample: Explored, added, tmp_path: Path) -> None:

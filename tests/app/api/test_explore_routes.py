@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import shapely
 from PIL import Image
+from scipy.spatial import cKDTree
 
 from core import keys
 from tests.app.api.conftest import CHANGE
@@ -54,6 +55,31 @@ def test_meta_and_search(client, base, made) -> None:
     assert client.get(f"{base}/meta").get_json()["n_obs"] == made.joint.n_obs
     (hit,) = client.get(f"{base}/search?q=taurine").get_json()["hits"]
     assert hit["name"] == "tau"
+
+
+def test_the_spot_under_the_pointer_is_the_nearest_one_of_a_kd_tree(client, base, made) -> None:
+    tree = cKDTree(made.xy)
+    rng = np.random.default_rng(1)
+    values, codes = made.joint.layers[keys.NORMALIZED][:, 0], made.joint.obs["region"].cat.codes
+    for place in rng.uniform(made.xy.min(axis=0) - 90, made.xy.max(axis=0) + 90, (25, 2)):
+        away, row = tree.query(place)
+        where = f"x={place[0]}&y={place[1]}&reach=80"
+        found = client.get(f"{base}/at?{where}&feature=0&layer=normalized").get_json()
+        expected = {"value": pytest.approx(float(values[row]), abs=1e-6)} if away <= 80 else {}
+        assert found == expected or np.isnan(values[row])
+        category = client.get(f"{base}/at?{where}&column=region").get_json()
+        assert category == ({"value": int(codes.iloc[row])} if away <= 80 else {})
+
+
+def test_one_range_for_several_results_is_numpys_percentile_of_both(client, base, made) -> None:
+    of = [
+        {"result": made.results["cluster"].id, "feature": 0, "layer": "counts"},
+        {"result": made.results["st"].id, "column": "total"},
+    ]
+    body = {"of": of, "clip": [5, 90], "log": True}
+    found = client.post(f"{base}/limits", json=body, headers={"X-SpatialMETA": "1"}).get_json()["limits"]
+    both = np.concatenate([made.joint.layers[keys.COUNTS][:, 0], made.joint.obs["total"]])
+    np.testing.assert_allclose(found, np.percentile(np.log1p(both), (5, 90)), rtol=1e-5)
 
 
 def test_histology_is_a_picture_at_its_address(client, base, made) -> None:
