@@ -100,8 +100,10 @@ def _compared(number: int, *, with_peer: bool) -> dict[str, Any]:
     return stages | {"authors": theirs}
 
 
-def _authors(pair: KnownPair) -> dict[str, Any] | str:
-    """The authors' package on *pair*, mirrored and turned as the truth is: it searches no orientation."""
+def _authors(pair: KnownPair, to: str = "histology") -> dict[str, Any] | str:
+    """The authors' package on *pair*, mirrored and turned as the truth is: it searches no orientation.
+
+    *to*: what SM's outline is laid on, 'histology' (the package's default) or 'ST'."""
     if peers.python() is None:
         return "no environment: make peers"
     truth = pair.sm.uns["truth"]
@@ -114,7 +116,7 @@ def _authors(pair: KnownPair) -> dict[str, Any] | str:
         turned.st.write_h5ad(st)
         turned.sm.write_h5ad(sm)
         try:
-            cost = peers.run("authors_align.py", st, sm, str(ITERATIONS), out)
+            cost = peers.run("authors_align.py", st, sm, str(ITERATIONS), to, out)
         except RuntimeError as error:
             return str(error).splitlines()[-1][:60]
         return cost | {"error": pair.error(np.load(out))}

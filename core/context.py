@@ -30,3 +30,20 @@ class Context:
     def stop_if_cancelled(self) -> None:
         if self.cancelled():
             raise Cancelled
+
+
+class Share(Context):
+    """A part of another context's progress bar."""
+
+    def __init__(self, context: Context, start: float, end: float, prefix: str = "") -> None:
+        self._context, self._start, self._width, self._prefix = context, start, end - start, prefix
+        self.checkpoints = context.checkpoints
+
+    def progress(self, fraction: float, message: str, **numbers: float) -> None:
+        self._context.progress(self._start + self._width * fraction, self._prefix + message, **numbers)
+
+    def preview(self, name: str, **arrays: np.ndarray) -> None:
+        self._context.preview(name, **arrays)
+
+    def cancelled(self) -> bool:
+        return self._context.cancelled()

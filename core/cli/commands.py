@@ -84,6 +84,8 @@ def pair_step(given: argparse.Namespace) -> None:
     config = _with_landmarks(config, st)
     with _reporting(given, given.step) as context:
         result = run_step(given.step, {"st": st, "sm": sm}, config, context)
+    if given.step == "align":
+        _say_what_is_doubtful(result)
     _write(given, result, out)
 
 
@@ -238,6 +240,19 @@ def _heed_orientation(given: argparse.Namespace) -> None:
     """Who gives a turn or a mirror image means it: align starts from there, unless --orientation says otherwise."""
     if {"option_flip", "option_rotation_deg"} & set(vars(given)) and not hasattr(given, "option_orientation"):
         given.option_orientation = "given"
+
+
+def _say_what_is_doubtful(aligned: AnnData) -> None:
+    about = aligned.uns[keys.UNS][keys.ALIGNMENT]
+    if about["note"]:
+        warn(about["note"])
+    found = about["orientation"]
+    if found["ambiguous"] and isinstance(found["runner_up_rotation_deg"], float):
+        flip = " --flip" if found["runner_up_flip"] else ""
+        warn(
+            f"Another orientation fits nearly as well (confidence {100 * found['confidence']:.0f} %). To compare, run "
+            f"again with --rotation-deg {found['runner_up_rotation_deg']:.1f}{flip} and another --out."
+        )
 
 
 def _with_landmarks(config: Any, st: AnnData) -> Any:

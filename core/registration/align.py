@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core import keys, options
-from core.context import Context
+from core.context import Context, Share
 from core.errors import DataError
 from core.options import option
 from core.registration.features import Components, agreement, components
 from core.registration.fit import Fit, all_turns, around, fit
 from core.registration.frame import at_capture_limit
+from core.registration.histology import Histology, Source, histology_of, outline_sources
 from core.registration.landmarks import Landmarks, fit_landmarks, from_text, leave_one_out, residuals
 from core.registration.manual import manual_transform
 from core.registration.nonrigid import TIMES, Refined, refine
 from core.registration.outline import alpha_shape, point_distance
 from core.registration.pictures import Pictures
-from core.registration.quality import measure
+from core.registration.quality import doubts, measure
 from core.registration.result import Quality, RegistrationResult
 from core.registration.section import Section, make_section
 from core.registration.starts import Descent, Starts, transform_of, values_of
@@ -80,6 +81,12 @@ class AlignConfig:
     landmarks: str = option("", "Pairs [[sm x, sm y, st x, st y], …]; on the command line also a CSV file")
     landmark_fit: str = option(
         "affine", "Map through the landmarks, where they are fitted alone", choices=("similarity", "affine", "spline")
+    )
+    st_outline: str = option(
+        "auto",
+        "ST's outline from its spots, or from the tissue in the histology; auto: the image, where it fits the spots",
+        choices=("auto", "spots", "image"),
+        label="ST outline",
     )
     spatial_key: str = option("spatial", "obsm slot of SM with the coordinates as measured", label="SM coordinates")
     cut_edges: bool = option(
@@ -152,6 +159,7 @@ def align(st: AnnData, sm: AnnData, config: AlignConfig | None = None, context: 
         um_per_px=_um_per_px(st),
         limit_xy=_capture_limit(st, st_xy),
         values=(st.layers.get(keys.COUNTS, st.X), sm.layers.get(keys.COUNTS, sm.X)),
+        picture=histology_of(st.uns.get(keys.UNS_SPATIAL)),
     )
     result = register(pair, config, context)
     aligned = sm.copy()
@@ -178,6 +186,8 @@ class Pair:
     values
         Counts (n, genes) and intensities (m, metabolites), dense or sparse, for orientations that the outline leaves
         open; None: the outline has to do.
+    picture
+        The histology under the spots; None where there is none.
     """
 
     st_xy: np.ndarray
@@ -185,11 +195,27 @@ class Pair:
     um_per_px: float
     limit_xy: np.ndarray | None = None
     values: tuple[Any, Any] | None = None
+    picture: Histology | None = None
 
 
 def register(pair: Pair, config: AlignConfig, context: Context) -> RegistrationResult:
     """The map of the SM points of *pair* onto its ST points; see :func:`align`."""
-    st, sm = sections(pair, config)
+    sources = outline_sources(config.st_outline, pair.picture, Source(pair.st_xy, pair.limit_xy, "spots"))
+    if len(sources) > 1 and config.mode == "automatic":
+        return _better(pair, [replace(config, st_outline=one.name) for one in sources], context)
+    st, sm = sections(pair, config, sources[0])
+    points = {"st_xy": sources[0].xy, "sm_xy": pair.sm_xy, "st": st, "sm": sm, "um_per_px": pair.um_per_px}
+    result = _registered(pair, config, context, points)
+    doubt = doubts(result.quality, st, sm)
+    unsure = result.orientation.ambiguous or bool(doubt and result.orientation.source == "search")
+    note = f"{result.note} {doubt}".strip()
+    orientation = replace(result.orientation, ambiguous=unsure)
+    return replace(result, orientation=orientation, note=note, st_outline=sources[0].name)
+
+
+def _registered(pair: Pair, config: AlignConfig, context: Context, points: Mapping[str, Any]) -> RegistrationResult:
+    """:func:`register` from one outline; *points* are the parameters of :func:`measure`."""
+    st, sm = points["st"], points["sm"]
     placed = manual_transform(
         pair.st_xy,
         pair.sm_xy,
@@ -199,7 +225,6 @@ def register(pair: Pair, config: AlignConfig, context: Context) -> RegistrationR
         scale_y=config.scale_y,
         shift_px=(config.shift_x_um / pair.um_per_px, config.shift_y_um / pair.um_per_px),
     )
-    points = {"st_xy": pair.st_xy, "sm_xy": pair.sm_xy, "st": st, "sm": sm, "um_per_px": pair.um_per_px}
     marks = from_text(config.landmarks)
     if config.mode == "manual":
         return RegistrationResult(placed, pair.um_per_px, _marked(measure(placed, **points), placed, marks, pair))
@@ -225,13 +250,22 @@ def register(pair: Pair, config: AlignConfig, context: Context) -> RegistrationR
     return RegistrationResult(transform, pair.um_per_px, quality, found.orientation, history, stopped, note)
 
 
-def sections(pair: Pair, config: AlignConfig) -> tuple[Section, Section]:
-    """Both outlines in spot distances, ST first; SM at the size at which the areas are equal."""
-    st_shape, sm_shape = alpha_shape(pair.st_xy), alpha_shape(pair.sm_xy)
+def _better(pair: Pair, configs: list[AlignConfig], context: Context) -> RegistrationResult:
+    """The result of the one of *configs* under which the sections overlap most."""
+    results: list[RegistrationResult] = []
+    for number, config in enumerate(configs):
+        if not (results and context.cancelled()):
+            results.append(register(pair, config, Share(context, number / len(configs), (number + 1) / len(configs))))
+    return max(results, key=lambda result: result.quality.dice)
+
+
+def sections(pair: Pair, config: AlignConfig, source: Source) -> tuple[Section, Section]:
+    """Both outlines in spot distances, ST (around *source*) first; SM at the size at which the areas are equal."""
+    st_shape, sm_shape = alpha_shape(source.xy), alpha_shape(pair.sm_xy)
     unit = 1 / point_distance(pair.st_xy)
     same_area = float(unit * np.sqrt(st_shape.area / sm_shape.area))
     how = {"spacing": config.spacing, "smoothing": config.smoothing, "cut_edges": config.cut_edges}
-    st = make_section(st_shape, unit, limit_xy=pair.limit_xy, **how)
+    st = make_section(st_shape, unit, limit_xy=source.limit_xy, **how)
     return st, make_section(sm_shape, same_area, **how)
 
 

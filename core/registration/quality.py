@@ -13,6 +13,7 @@ from core.registration.transforms import Transform
 #: A point is on the section when a measured one is nearer than this, in point distances; the corners of a square cell
 #: lie at 0.71, of a hexagonal one at 0.58.
 ON_SECTION = 0.75
+LEAST_DICE = 0.9  # sections that show the same tissue overlap more; one with a torn off piece has 0.93
 
 
 def measure(
@@ -27,6 +28,20 @@ def measure(
         dice=_dice(transform, st_xy, sm_xy, st, sm),
         smallest_jacobian=float(determinant.min() / np.median(determinant)),
     )
+
+
+def doubts(quality: Quality, st: Section, sm: Section) -> str:
+    """What speaks against an alignment of this *quality*, as sentences; '' where nothing does."""
+    if quality.dice == 0:
+        return "SM lies beside ST, nothing overlaps. Move it by hand, or set landmarks."
+    mend = "Look at the overlay; where it is wrong, set landmarks or start from a position set by hand."
+    cut = [name for name, section in (("ST", st), ("SM", sm)) if section.all_cut]
+    if cut:
+        return f"{' and '.join(cut)} is cut nearly all around: its outline says nothing about the tissue. {mend}"
+    if quality.dice < LEAST_DICE:
+        part = f"The sections overlap by {100 * quality.dice:.0f} % only (Dice)"
+        return f"{part}: they may show different parts of the tissue. {mend}"
+    return ""
 
 
 def _outline_distances(transform: Transform, st: Section, sm: Section) -> np.ndarray:

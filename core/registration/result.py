@@ -87,6 +87,8 @@ class RegistrationResult:
         Why the fit ended: 'manual', 'landmarks', 'converged', 'steps' or 'cancelled'.
     note
         What else there is to know, as a sentence: that a deformation was dropped, and why.
+    st_outline
+        What ST's outline was taken from: 'spots' or 'image', the tissue in the histology.
     """
 
     transform: Transform
@@ -96,6 +98,7 @@ class RegistrationResult:
     history: np.ndarray = field(default_factory=lambda: np.zeros(0))
     stopped: str = "manual"
     note: str = ""
+    st_outline: str = "spots"
 
     def forward(self, xy: np.ndarray) -> np.ndarray:
         """SM points *xy* (n, 2) as measured, in the ST frame, (n, 2)."""
@@ -128,6 +131,7 @@ class RegistrationResult:
             "history": [float(v) for v in self.history],
             "stopped": self.stopped,
             "note": self.note,
+            "st_outline": self.st_outline,
         }
 
     @classmethod
@@ -149,6 +153,7 @@ class RegistrationResult:
             history=np.asarray(values["history"], dtype=np.float64),
             stopped=str(values["stopped"]),
             note=str(values.get("note", "")),
+            st_outline=str(values.get("st_outline", "spots")),
         )
 
 

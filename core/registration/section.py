@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class Section:
         (2,) the section's centre of gravity, in the frame in which it was measured.
     unit
         Spot distances per unit of that frame.
+    all_cut
+        The edge of what was measured goes nearly all around: the outline says nothing about the tissue.
     """
 
     xy: np.ndarray
@@ -33,6 +35,7 @@ class Section:
     frame: Frame
     centre: np.ndarray
     unit: float
+    all_cut: bool = False
 
     @property
     def radius(self) -> float:
@@ -46,7 +49,7 @@ class Section:
     def thinned(self, n: int) -> Section:
         """About *n* of the outline's points."""
         keep = np.unique(np.linspace(0, len(self.xy) - 1, min(n, len(self.xy))).astype(int))
-        return Section(self.xy[keep], self.weight[keep], self.frame, self.centre, self.unit)
+        return replace(self, xy=self.xy[keep], weight=self.weight[keep])
 
 
 def make_section(
@@ -76,5 +79,5 @@ def make_section(
     frame = find_frame(xy, tolerance=0.75, limit_xy=limit) if cut_edges else none
     weight = (frame.beyond(xy) < -0.75).astype(np.float64)
     if weight.mean() < 0.25:  # a section that fills the measured area all round: its edges are all there is
-        return Section(xy, np.ones(len(xy)), none, rim.centre, unit)
+        return Section(xy, np.ones(len(xy)), none, rim.centre, unit, all_cut=True)
     return Section(xy, weight, frame, rim.centre, unit)

@@ -22,6 +22,7 @@ ENDED = {
 }
 AMBIGUOUS = "Another orientation fits nearly as well. Look at both before you go on."
 FOLDED = "The map folds: places of SM lie on each other. Use a stiffer map, or mend the landmarks."
+OUTLINES = {"spots": "the spots", "image": "the histology"}
 QUALITY = (
     ("outline_mean_um", "Outline distance, mean", "µm"),
     ("outline_p95_um", "Outline distance, 95 %", "µm"),
@@ -59,6 +60,8 @@ def quality(numbers: Mapping[str, float], about: Mapping[str, Any], result: str 
         warnings.append(dbc.Alert(FOLDED, color="danger", className="mt-2"))
     if about.get("note"):
         warnings.append(dbc.Alert(str(about["note"]), color="warning", className="mt-2"))
+    if about.get("st_outline") in OUTLINES:
+        rows.append(("ST outline from", OUTLINES[about["st_outline"]]))
     if found.get("source") == "search":
         rows.append(("Confidence of the orientation", f"{100 * found.get('confidence', 0):.0f} %"))
         rows.append(("Decided by", str(found.get("decided_by", "–"))))

@@ -10,10 +10,10 @@ import numpy as np
 
 from core import keys
 from core.analysis.outlines import outline
-from core.context import Context
+from core.context import Context, Share
 from spatialmeta_app.jobs.records import Job
 from spatialmeta_app.jobs.store import JobStore
-from spatialmeta_app.jobs.task import Share, Task, add
+from spatialmeta_app.jobs.task import Task, add
 from spatialmeta_app.workspace import CHAIN, DEMO, IMPORTS, Annotations, NotFound, Result, Workspace
 from spatialmeta_app.workspace.views import View
 

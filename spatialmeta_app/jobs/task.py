@@ -80,20 +80,3 @@ def add(
         job=task.job,
         started=started,
     )
-
-
-class Share(Context):
-    """A part of another context's progress bar."""
-
-    def __init__(self, context: Context, start: float, end: float, prefix: str = "") -> None:
-        self._context, self._start, self._width, self._prefix = context, start, end - start, prefix
-        self.checkpoints = context.checkpoints
-
-    def progress(self, fraction: float, message: str, **numbers: float) -> None:
-        self._context.progress(self._start + self._width * fraction, self._prefix + message, **numbers)
-
-    def preview(self, name: str, **arrays: Any) -> None:
-        self._context.preview(name, **arrays)
-
-    def cancelled(self) -> bool:
-        return self._context.cancelled()

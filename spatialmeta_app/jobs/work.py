@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.context import Share
 from core.errors import DataError
-from spatialmeta_app.jobs.task import RUN_SHARE, Share, Task, add
+from spatialmeta_app.jobs.task import RUN_SHARE, Task, add
 from spatialmeta_app.workspace import Result, WorkspaceError
 from spatialmeta_app.workspace.directories import write_file
 from spatialmeta_app.workspace.errors import ConflictError

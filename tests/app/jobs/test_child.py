@@ -18,7 +18,7 @@ import pytest
 from core import io as core_io
 from core.analysis.annotations import write_annotations
 from core.analysis.placements import placement_test
-from core.context import Context
+from core.context import Context, Share
 from core.datasets import SimulateConfig, simulate
 from core.errors import Cancelled
 from core.reassignment import reassign
@@ -27,7 +27,6 @@ from spatialmeta_app.jobs.child import ChildContext
 from spatialmeta_app.jobs.perform import perform
 from spatialmeta_app.jobs.runner import Runner
 from spatialmeta_app.jobs.supervise import supervise
-from spatialmeta_app.jobs.task import Share
 from spatialmeta_app.workspace import CHAIN
 from tests.app.jobs.conftest import gone, wait_for
 
