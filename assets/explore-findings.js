@@ -153,7 +153,7 @@
       if (this.active && !this.annotations.feature(this.active)) this.clearSelection();
       else if (this.active && why !== "saved") this.activate(this.active);
       this.paintShapes();
-      this.regions.changed();
+      this.regions.changed(why);
       this.page.setHistory(this.annotations.head);
     }
 

@@ -10,6 +10,7 @@
   const PLACE = 100; // coordinates are kept to 0.01 of a pixel
   const groupOf = (p) => p.group || "regions";
   const isRegion = (f) => f.properties.kind === "region";
+  const homeOf = (p) => (p.kind === "region" ? groupOf(p) : null); // whose classes it has, see Regions.members
 
   const rounded = (value) => (Array.isArray(value) ? value.map(rounded) : Math.round(value * PLACE) / PLACE);
 
@@ -59,7 +60,7 @@
       const { features } = this.document;
       try {
         const { geometries } = await this.annotations.ask("carry", { geometries: features.map((f) => f.geometry), to: "sm" });
-        this.carried = new Map(features.map((f, i) => [f.id, { ...f, geometry: geometries[i], carried: true }]));
+        this.carried = new Map(features.map((f, i) => [f.id, { ...f, geometry: geometries[i] }]));
       } catch (error) {
         if (error.status === undefined) this.page.say(ns.words(error), "stop");
         this.carried = null; // not aligned yet: the note on the view says so
@@ -73,13 +74,14 @@
     }
 
     // --- changes ----------------------------------------------------------------------------------------------
-    /** The document is another one. */
-    async changed() {
+    /** The document is another one; `why` as Annotations say it. */
+    async changed(why) {
       for (const id of this.marked) if (!this.annotations.feature(id)) this.marked.delete(id);
       this.paintSaved();
       if (this.page.meta && !this.straight) {
         await this.carry();
-        this.findings.paintShapes();
+        if (this.findings.active && why !== "saved") this.findings.activate(this.findings.active); // where it is now
+        else this.findings.paintShapes();
       }
       this.measure();
     }
@@ -124,9 +126,15 @@
       return this.annotations.commit((doc) => doc.features.forEach((f) => wanted.has(f.id) && edit(f)));
     }
 
+    /** A shape as a hand changed it in this view; where it is only carried here, it is kept as the alignment carries it back. */
     edit(id, geometry) {
-      this.change(id, (f) => { f.geometry = placed(geometry); });
-      if (id === this.findings.active) this.findings.activate(id);
+      return this.careful(async () => {
+        const shown = this.carried?.get(id);
+        if (shown) shown.geometry = geometry; // stays where the hand left it
+        const kept = await this.kept(geometry);
+        this.change(id, (f) => { f.geometry = kept; });
+        if (id === this.findings.active) this.findings.activate(id);
+      }, this.straight ? 0 : 1);
     }
 
     remove(id) { return id && this.removeAll([id]); }
@@ -156,19 +164,22 @@
     // --- groups and classes -----------------------------------------------------------------------------------
     regionsOf(group) { return this.document.features.filter((f) => isRegion(f) && groupOf(f.properties) === group); }
 
+    /** Shapes that share their classes: the regions of a group, or (null) all paths. */
+    members(group) { return group === null ? this.document.features.filter((f) => !isRegion(f)) : this.regionsOf(group); }
+
     groups() { return [...new Set(this.document.features.filter(isRegion).map((f) => groupOf(f.properties)))]; }
 
-    /** name -> colour of the classes that regions of a group were given. */
+    /** name -> colour of the classes that the members of a group were given. */
     classes(group) {
-      return new Map(this.regionsOf(group).filter((f) => f.properties.class).map((f) => [f.properties.class, f.properties.color]));
+      return new Map(this.members(group).filter((f) => f.properties.class).map((f) => [f.properties.class, f.properties.color]));
     }
 
-    /** Give regions a class (none: ''); they take the colour of the class. */
+    /** Give shapes a class (none: ''); they take the colour of the class. */
     classify(ids, name) {
       const text = name.trim();
       return this.changeAll(ids, ({ properties: p }) => {
         if (!text) { delete p.class; return; }
-        p.color = this.classes(groupOf(p)).get(text) || p.color;
+        p.color = this.classes(homeOf(p)).get(text) || p.color;
         p.class = text;
       });
     }
@@ -180,18 +191,18 @@
 
     renameClass(group, before, after) {
       const text = after.trim();
-      if (text && text !== before) this.classify(this.regionsOf(group).filter((f) => f.properties.class === before).map((f) => f.id), text);
+      if (text && text !== before) this.classify(this.members(group).filter((f) => f.properties.class === before).map((f) => f.id), text);
     }
 
-    /** A class has one colour, which all its regions have. */
+    /** A class has one colour, which all its members have. */
     colour(id, color) {
       const { properties: p } = this.annotations.feature(id);
-      if (isRegion({ properties: p }) && p.class) return this.colourClass(groupOf(p), p.class, color);
+      if (p.class) return this.colourClass(homeOf(p), p.class, color);
       return this.change(id, (f) => { f.properties.color = color; });
     }
 
     colourClass(group, name, color) {
-      return this.changeAll(this.regionsOf(group).filter((f) => f.properties.class === name).map((f) => f.id), (f) => { f.properties.color = color; });
+      return this.changeAll(this.members(group).filter((f) => f.properties.class === name).map((f) => f.id), (f) => { f.properties.color = color; });
     }
 
     // --- boolean operations, brush ----------------------------------------------------------------------------
@@ -361,5 +372,5 @@
     return seconds < 86400 ? `${Math.round(seconds / 3600)} h ago` : `${Math.round(seconds / 86400)} days ago`;
   }
 
-  Object.assign(ns, { Regions, groupOf, isRegion });
+  Object.assign(ns, { Regions, groupOf, homeOf, isRegion });
 })();

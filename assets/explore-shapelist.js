@@ -55,7 +55,8 @@
         const classes = regions.classes(group), own = regions.regionsOf(group).map(row);
         return groups.length > 1 || group !== "regions" || classes.size ? [this.heading(group, classes, own.length), ...own] : own;
       });
-      return [...lines, ...regions.document.features.filter((f) => !ns.isRegion(f)).map(row)];
+      const paths = regions.members(null), classes = regions.classes(null);
+      return [...lines, ...(classes.size ? [this.heading(null, classes, paths.length)] : []), ...paths.map(row)];
     }
 
     row(feature, before) {
@@ -89,18 +90,18 @@
           iconButton("trash", `Delete ${p.name} (Delete)`, () => regions.remove(id), { "data-key": `remove-${id}` })));
     }
 
-    /** A group's name, and its classes with their colours: all of them can be changed. */
+    /** A group's name, and its classes with their colours: all of them can be changed. Paths (null) have no groups. */
     heading(group, classes, number) {
       const { regions } = this, key = `group-${group}`;
       const regroup = (value) => { this.renaming = null; if (value) regions.regroup(regions.regionsOf(group).map((f) => f.id), value); this.paint(); };
-      const title = this.renaming === key ? ns.renameBox(group, key, regroup) : h("button", { type: "button", class: "ex-name", "data-key": key,
+      const title = group === null ? h("span", {}, "paths") : this.renaming === key ? ns.renameBox(group, key, regroup) : h("button", { type: "button", class: "ex-name", "data-key": key,
         title: "Double click or F2 to rename the group", ondblclick: () => this.retitle(key), onkeydown: (e) => e.key === "F2" && this.retitle(key) }, group);
       const chips = [...classes].map(([name, color]) => this.classChip(group, name, color));
       return h("li", { class: "ex-group" }, h("div", { class: "ex-group-name" }, title, h("span", { class: "sm-num sm-muted" }, ns.panels.count(number))), chips.length ? h("div", { class: "ex-chips" }, chips) : null);
     }
 
     classChip(group, name, color) {
-      const { regions } = this, key = `class-${group}-${name}`;
+      const { regions } = this, key = `class-${group ?? "paths"}-${name}`;
       const renamed = (value) => { this.renaming = null; if (value) regions.renameClass(group, name, value); this.paint(); };
       return h("span", { class: "ex-chip ex-plain" },
         h("label", { class: "ex-dot", style: `--c:${color}`, title: "Colour of the class" }, h("input", { type: "color", value: color,
@@ -141,24 +142,24 @@
     // --- what is done to the chosen ones ----------------------------------------------------------------------
     paintEdit() {
       const host = $("explore-shape-edit"), { regions } = this, ids = this.chosen();
-      const chosen = ids.map((id) => this.annotations.feature(id)).filter(ns.isRegion);
+      const all = ids.map((id) => this.annotations.feature(id)), areas = all.filter(ns.isRegion), chosen = areas.length ? areas : all;
       const key = JSON.stringify(chosen.map((f) => [f.id, f.properties.class, f.properties.group]));
       host.hidden = !chosen.length;
       if (key === this.edited || host.contains(document.activeElement) && host.querySelector(":focus")?.tagName === "INPUT") return;
       this.edited = key;
       if (!chosen.length) return host.replaceChildren();
-      const of = chosen.map((f) => f.id), p = chosen[0].properties;
+      const of = chosen.map((f) => f.id), p = chosen[0].properties, what = areas.length ? "regions" : "paths";
       const field = (label, value, known, done) => h("label", { class: "ex-field" }, label,
-        h("input", { class: "form-control form-control-sm", value, maxlength: "80", list: `explore-known-${label}`, "aria-label": `${label} of the chosen regions`,
+        h("input", { class: "form-control form-control-sm", value, maxlength: "80", list: `explore-known-${label}`, "aria-label": `${label} of the chosen ${what}`,
           onchange: (e) => { const text = e.target.value; e.target.blur(); done(text); }, onkeydown: (e) => e.key === "Enter" && e.target.blur() }),
         h("datalist", { id: `explore-known-${label}` }, known.map((name) => h("option", { value: name }))));
-      const known = [...regions.classes(ns.groupOf(p)).keys()];
-      const operations = chosen.length < 2 ? [] : [h("div", { class: "sm-row ex-ways", role: "group", "aria-label": "Combine the chosen regions" },
+      const known = [...regions.classes(ns.homeOf(p)).keys()];
+      const operations = areas.length < 2 ? [] : [h("div", { class: "sm-row ex-ways", role: "group", "aria-label": "Combine the chosen regions" },
         h("span", { class: "sm-note" }, `${chosen.length} regions`),
         link("union", "Union", () => regions.combine("union", of)), link("subtract", "Difference", () => regions.combine("difference", of), { title: "The first without the others" }),
         link("intersect", "Intersection", () => regions.combine("intersection", of)), link("trash", "Delete", () => regions.removeAll(of)))];
       host.replaceChildren(h("div", { class: "sm-row" }, field("Class", p.class || "", known, (text) => regions.classify(of, text)),
-        field("Group", ns.groupOf(p), regions.groups(), (text) => regions.regroup(of, text))), ...operations);
+        areas.length ? field("Group", ns.groupOf(p), regions.groups(), (text) => regions.regroup(of, text)) : null), ...operations);
     }
 
     // --- files ------------------------------------------------------------------------------------------------

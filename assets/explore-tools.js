@@ -177,8 +177,8 @@
       return nodes;
     }
 
-    /** Whether its vertices are in the hand now; a shape that is locked, or only carried into this frame, stays. */
-    editable(feature) { return this.tool === "select" && !feature.properties.locked && !feature.carried; }
+    /** Whether its vertices are in the hand now; a shape that is locked stays. */
+    editable(feature) { return this.tool === "select" && !feature.properties.locked; }
 
     drawSketch() {
       if (this.tool === "brush") return this.drawBrush();

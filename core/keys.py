@@ -65,6 +65,7 @@ JOINED = "joined"  # samples of a joint object: names, features lost, place in t
 TARGET_SUMS = "target_sums"  # what each modality is normalised to
 TRAINING = "training"
 REGIONS = "regions"
+CATEGORIES = "categories"  # what columns were before people renamed and recoloured their categories
 TRAJECTORIES = "trajectories"
 UM_PER_PX = "um_per_px"
 UM_PER_PX_SOURCE = "um_per_px_source"

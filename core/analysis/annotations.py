@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core import keys
+from core.analysis.category_looks import COLORS, MEMBER, apply_looks, revert_looks
 from core.analysis.regions import assign_regions, class_colors, groups_of
 from core.analysis.shapes import area, perimeter
 from core.analysis.trajectories import path_length, project_on_path
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 PX, UM, COLUMNS = "px", "um", "columns"
 #: foreign member of the pixel collections: where each feature stood, and the other members of the document
 RESTORE = "spatialmeta"
-COLORS = "_colors"  # scanpy's suffix in uns for the colours of a column's categories
 KINDS = {"region": keys.REGIONS, "trajectory": keys.TRAJECTORIES}
 
 
@@ -35,7 +35,8 @@ def write_annotations(adata: AnnData, document: dict[str, Any]) -> AnnData:
     Writes ``obs['roi_<group>']`` (categorical, missing outside) with ``uns['roi_<group>_colors']`` as scanpy draws
     them, ``obs['toi_<name>_position_um']`` and
     ``['toi_<name>_distance_um']`` (NaN outside the corridor), and ``uns['spatialmeta']['regions']`` and
-    ``['trajectories']``: GeoJSON texts ``px`` and ``um`` and the obs ``columns`` that belong to them.
+    ``['trajectories']``: GeoJSON texts ``px`` and ``um`` and the obs ``columns`` that belong to them. Categories that
+    people renamed or recoloured are so in their own columns (:func:`core.analysis.category_looks.apply_looks`).
 
     Raises
     ------
@@ -70,6 +71,7 @@ def write_annotations(adata: AnnData, document: dict[str, Any]) -> AnnData:
         if chosen or kind == "region":  # the regions' entry also keeps the other members of an empty document
             ours[slot] = _texts(document, chosen, kind, scale) | {COLUMNS: np.array(columns[kind], dtype=str)}
     adata.uns[keys.UNS] = ours
+    apply_looks(adata, document)
     return adata
 
 
@@ -104,6 +106,7 @@ def without_annotations(adata: AnnData) -> AnnData:
         adata.uns.pop(f"{column}{COLORS}", None)
     if keys.UNS in adata.uns:
         adata.uns[keys.UNS] = ours
+    revert_looks(adata)
     return adata
 
 
@@ -125,7 +128,9 @@ def slots_written(document: dict[str, Any]) -> list[str]:
     """The slots that :func:`write_annotations` will write for *document*, as a person reads them."""
     columns = region_columns(document) + [c for pair in trajectory_columns(document) for c in pair]
     kinds = {f["properties"]["kind"] for f in _features(document)}
-    return [f"obs['{c}']" for c in columns] + [f"uns['{keys.UNS}']['{s}']" for k, s in KINDS.items() if k in kinds]
+    looks = [slot for c in document.get(MEMBER, {}) for slot in (f"obs['{c}']", f"uns['{c}{COLORS}']")]
+    ours = [f"uns['{keys.UNS}']['{s}']" for k, s in KINDS.items() if k in kinds]
+    return [*(f"obs['{c}']" for c in columns), *looks, *ours]
 
 
 def _features(document: dict[str, Any]) -> list[dict[str, Any]]:

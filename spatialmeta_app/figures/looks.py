@@ -9,18 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from core.palette import CATEGORIES
+
 ACCENT = "#2f6fed"
 MUTED = "#9aa4b2"
 WARN = "#e8833a"
 GENE = "#2f6fed"
 METABOLITE = "#e8833a"
-
-#: Distinct for colour-blind people as far as that goes: Okabe-Ito, then Tol's muted and light sets.
-CATEGORIES = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a600", "#332288", "#88ccee", "#44aa99",
-    "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#77aadd", "#ee8866", "#bbcc33", "#99ddff",
-    "#aaaa00", "#6e7b8b", "#8c564b", "#ffaabb",
-)  # fmt: skip
 
 FONT = {"family": "Inter, 'Helvetica Neue', Arial, sans-serif", "size": 11, "color": "#7b8794"}
 GRID = "rgba(128,140,158,.22)"

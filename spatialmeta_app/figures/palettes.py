@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plotly.colors import sequential
 
-from spatialmeta_app.figures.looks import CATEGORIES
+from core.palette import CATEGORIES
 
 #: Perceptually even, and readable by colour-blind people; the first is the default.
 SCALES: dict[str, tuple[str, ...]] = {
@@ -18,10 +18,10 @@ SCALES: dict[str, tuple[str, ...]] = {
 }
 
 #: Seen on pink histology as well as on dark spots.
-OUTLINES = ("#ff8533", "#3ad0ff", "#ffd60a", "#7ee081", "#ff6fb5", "#b79bff", "#ffffff", "#ff4d4d")
+OUTLINES = ("#ff8533", "#3ad0ff", "#ffd60a", "#eeffcc", "#559988", "#9977ff", "#99bb88", "#cc99bb")
 
 #: Lines of a profile: read on light and on dark ground.
-LINES = ("#f5802a", "#3d7ff5", "#17a673", "#c64fb0", "#c79a00", "#7d6bf0", "#e0475b", "#4aa8b8")
+LINES = ("#f5802a", "#3d7ff5", "#17a673", "#994477", "#556622", "#ddaadd", "#bb77aa", "#3355cc")
 
 
 def hex_stops(scale: str) -> list[str]:

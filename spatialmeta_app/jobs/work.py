@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def import_section(task: Task) -> Result:
     """Read and check an uploaded section and store it with its checks, also where they block the next steps."""
     from core import io
+    from core.analysis.category_looks import revert_looks
 
     task.context.progress(0.05, "reading the file")
     started = time.time()
@@ -34,6 +35,7 @@ def import_section(task: Task) -> Result:
     task.context.stop_if_cancelled()
     if task.kind == "st":
         checks += restore_annotations(task, adata)
+        revert_looks(adata)  # names and colours are in the annotations again, and may be changed back there
     summary = {"checks": [dataclasses.asdict(check) for check in checks]}
     image = _file(task, "image") if task.kind == "st" else None
     given = {"config": task.config, "inputs": task.inputs, "started": started, "summary": summary}
@@ -51,12 +53,13 @@ def restore_annotations(task: Task, adata: AnnData) -> list[Check]:
     from core.analysis.annotations import read_annotations
     from core.io import Check
     from spatialmeta_app.workspace import Annotations
+    from spatialmeta_app.workspace.annotations import empty_document
 
     title = "Regions and trajectories"
     try:
         document = read_annotations(adata)
         number = len(document["features"])
-        if not number:
+        if not number and len(document) == len(empty_document()):
             return []
         Annotations(task.workspace).seed(task.sample, document, user=task.user)
     except ConflictError:

@@ -290,6 +290,19 @@ def test_a_region_is_carried_through_the_alignment(page: Page, mirrored, workspa
     assert shape_of(feature).hausdorff_distance(shapely.Polygon(SMALL + np.array([400.0, 200.0]))) < slack
     np.testing.assert_array_equal(chosen, chosen_by(sample, shape_of(feature)))
     np.testing.assert_array_equal(chosen, np.flatnonzero(shapely.contains_xy(shapely.Polygon(ring), raw)))
+    # a corner is moved here, and taken back
+    corner = found.inverse(np.array([[2310.0, 2010.0]]))[0]
+    stroke(page, [ring[0], corner])
+    settled(page)
+    moved = Annotations(workspace).head(sample.sample).document["features"][0]
+    meant = shapely.Polygon([(2310, 2010), *(SMALL + np.array([400.0, 200.0]))[1:]])
+    assert shape_of(moved).hausdorff_distance(meant) < slack
+    np.testing.assert_array_equal(selected(page), chosen_by(sample, shape_of(moved)))
+    page.focus("#explore-stage")
+    page.keyboard.press("Control+z")
+    settled(page)
+    page.wait_for_function(f"() => SpatialMetaExplore.page.findings.summary?.spots === {len(chosen)}")
+    np.testing.assert_array_equal(selected(page), chosen)
     page.locator("#explore-result").select_option(sample.results["st"].id)
     page.wait_for_function("() => SpatialMetaExplore.page.meta?.frame === 'st'")
     settled(page)

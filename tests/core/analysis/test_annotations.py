@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from anndata import AnnData, read_h5ad
@@ -75,6 +76,35 @@ def test_document_is_restored_exactly_after_saving(joint: AnnData, document: dic
     assert read_annotations(again) == document
     assert json.dumps(read_annotations(again)) == json.dumps(document)
     assert again.obs["roi_areas"].dtype == "category"
+
+
+def test_renamed_categories_are_so_in_the_file_and_as_before_without_annotations(joint: AnnData, tmp_path) -> None:
+    """By scanpy's convention: `uns['<column>_colors']` has a colour for each category, in their order."""
+    joint = joint.copy()
+    letters = np.array(["a", "b", "c", "d"])[np.arange(joint.n_obs) % 4]
+    joint.obs["kind"] = pd.Categorical(np.where(np.arange(joint.n_obs) < 5, None, letters))
+    joint.uns["kind_colors"] = ["#000001", "#000002", "#000003", "#000004"]
+    joint.obs["plain"] = letters
+    looks = {"kind": {"b": {"name": "Striatum"}, "d": {"name": "Striatum"}, "c": {"name": "a c", "color": "#123456"}}}
+    looks |= {"plain": {"a": {"color": "#abcdef"}}, "gone": {"x": {"name": "y"}}}
+    document = {"type": "FeatureCollection", "features": [], "categories": looks}
+    write_annotations(joint, document).write_h5ad(tmp_path / "a.h5ad")
+    again = read_h5ad(tmp_path / "a.h5ad")
+    assert list(again.obs["kind"].cat.categories) == ["a", "Striatum", "a c"]
+    assert list(again.uns["kind_colors"]) == ["#000001", "#000002", "#123456"]
+    expected = joint.obs["kind"].astype(object).map({"a": "a", "b": "Striatum", "c": "a c", "d": "Striatum"})
+    assert (again.obs["kind"].astype(object).fillna("-") == expected.fillna("-")).all()
+    assert list(again.obs["plain"].cat.categories) == ["a", "b", "c", "d"]
+    assert again.uns["plain_colors"][0] == "#abcdef"
+    assert len(again.uns["plain_colors"]) == 4
+    assert read_annotations(again) == document
+    before = without_annotations(again)
+    assert list(before.obs["kind"].astype(object).fillna("-")) == list(joint.obs["kind"].astype(object).fillna("-"))
+    assert list(before.uns["kind_colors"]) == joint.uns["kind_colors"]
+    assert list(before.obs["plain"]) == list(letters)
+    assert "plain_colors" not in before.uns
+    twice = write_annotations(again, document)
+    assert list(twice.obs["kind"].cat.categories) == ["a", "Striatum", "a c"]
 
 
 def test_geojson_in_um(joint: AnnData, document: dict) -> None:
