@@ -16,12 +16,20 @@ from core.options import option
 from core.registration.features import Components, agreement, components
 from core.registration.fit import Fit, all_turns, around, fit
 from core.registration.frame import at_capture_limit
-from core.registration.histology import Histology, Source, histology_of, outline_sources
+from core.registration.histology import (
+    Histology,
+    Source,
+    colour_components,
+    colours,
+    find_tissue,
+    histology_of,
+    outline_sources,
+)
 from core.registration.landmarks import Landmarks, fit_landmarks, from_text, leave_one_out, residuals
 from core.registration.manual import manual_transform
 from core.registration.nonrigid import TIMES, Refined, refine
 from core.registration.outline import alpha_shape, point_distance
-from core.registration.pictures import Pictures
+from core.registration.pictures import PITCH, SHARPEST, Pictures
 from core.registration.quality import doubts, measure
 from core.registration.result import Quality, RegistrationResult
 from core.registration.section import Section, make_section
@@ -34,7 +42,7 @@ if TYPE_CHECKING:
     from core.registration.losses import Objective
 
 #: of the non-rigid stage: what lies within the outline can only be told from the measured values
-NONRIGID_WEIGHTS = {"outline": 1.0, "features": 0.3, "landmarks": 1.0}
+NONRIGID_WEIGHTS = {"outline": 1.0, "features": 0.3}
 MOST_OUTLINE = 400  # points of an outline that a linear map needs
 VALUE_BLURS = (1.5, None)  # of the pictures, spot distances; None: as sharp as they are
 LINEAR_SHARE = 0.5  # of the work, where a deformation follows
@@ -69,6 +77,18 @@ class AlignConfig:
     )
     features_weight: float = option(
         0.0, "Weight of the measured values' misfit, beside the outlines' 1", minimum=0.0, maximum=1e6
+    )
+    histology_weight: float = option(
+        0.0,
+        "Weight of how SM's latent misses the histology's colours, beside the outlines' 1",
+        minimum=0.0,
+        maximum=1e6,
+    )
+    landmarks_weight: float = option(
+        1.0,
+        "Weight of the landmarks: at 1, pairs that are d apart count as outlines that are d apart",
+        minimum=0.0,
+        maximum=1e6,
     )
     precision: float = option(
         0.01,
@@ -236,8 +256,9 @@ def _registered(pair: Pair, config: AlignConfig, context: Context, points: Mappi
         placed, config = fit_landmarks(marks, "similarity"), replace(config, orientation="given")
         config = replace(config, flip=placed.flip)
     found = _fit(placed, pair, (st, sm), config, context)
-    if config.features_weight > 0 and pair.values is not None and found.stopped != "cancelled":
-        found = _with_values(found, pair, (st, sm), config, context)
+    more = _weights(config, pair, marks)
+    if more and found.stopped != "cancelled":
+        found = _with_more(found, more, marks, pair, both=(st, sm), config=config, context=context)
     transform = transform_of(found.best.flip[0], found.best.values[0], sm, st)
     history, stopped, note = found.history, found.stopped, ""
     if config.transform == "nonrigid" and stopped != "cancelled":
@@ -311,7 +332,8 @@ def _fit(placed: Similarity, pair: Pair, both: tuple[Section, Section], config: 
     how = _descent(config)
     share = LINEAR_SHARE if config.transform == "nonrigid" else 1.0
     watch = _Watch(context, pair.sm_xy, st, sm, pair.um_per_px, config.robust_distance, share)
-    return fit(sm, st, starts, how, agreement=None if given else _Agreement(pair, st, sm), watch=watch)
+    score = _Agreement(pair, st, sm)
+    return fit(sm, st, starts, how, agreement=None if given else score, watch=watch, by=score.by)
 
 
 def _descent(config: AlignConfig) -> Descent:
@@ -324,14 +346,48 @@ def _descent(config: AlignConfig) -> Descent:
     )
 
 
-def _with_values(found: Fit, pair: Pair, both: tuple[Section, Section], config: AlignConfig, context: Context) -> Fit:
-    """*found* improved by what was measured, beside the outlines: blurred pictures first, then sharp ones."""
+def _weights(config: AlignConfig, pair: Pair, marks: Landmarks) -> dict[str, float]:
+    """Of the losses beside the outlines' that count."""
+    if config.histology_weight > 0 and pair.picture is None:
+        mend = "Attach one, or set histology_weight to 0."
+        raise DataError("a histology image, which histology_weight compares with", found="none", mend=mend)
+    wanted = {
+        "features": config.features_weight if pair.values is not None else 0.0,
+        "histology": config.histology_weight if pair.values is not None else 0.0,
+        "landmarks": config.landmarks_weight if len(marks) else 0.0,
+    }
+    return {name: weight for name, weight in wanted.items() if weight > 0}
+
+
+def _pictures(pair: Pair, both: tuple[Section, Section], config: AlignConfig) -> Pictures:
+    st, sm = both
+    shown = None
+    if config.histology_weight > 0 and pair.picture is not None:
+        shown = colours(pair.picture, find_tissue(pair.picture, pair.st_xy), st, pitch=PITCH, blur=SHARPEST)
+    return Pictures(st, sm, pair.st_xy, pair.sm_xy, pair.values, histology=shown)
+
+
+def _in_units(marks: Landmarks, both: tuple[Section, Section]) -> tuple[np.ndarray, np.ndarray] | None:
+    st, sm = both
+    return (sm.work(marks.sm_xy), st.work(marks.st_xy)) if len(marks) else None
+
+
+def _with_more(
+    found: Fit,
+    more: Mapping[str, float],
+    marks: Landmarks,
+    pair: Pair,
+    *,
+    both: tuple[Section, Section],
+    config: AlignConfig,
+    context: Context,
+) -> Fit:
+    """*found* improved by the losses *more* beside the outlines: blurred pictures first, then sharp ones."""
     from core.registration.objective import make_objective
     from core.registration.optimise import settle
 
     st, sm = both
-    pictures = Pictures(st, sm, pair.st_xy, pair.sm_xy, pair.values)
-    weights = {"outline": 1.0, "features": config.features_weight}
+    pictures = _pictures(pair, both, config)
     best, history, stopped = found.best, found.history, found.stopped
 
     def watch(number: int, best: Starts, terms: Mapping[str, float]) -> bool:
@@ -339,20 +395,20 @@ def _with_values(found: Fit, pair: Pair, both: tuple[Section, Section], config: 
         context.preview("alignment", xy=transform.forward(pair.sm_xy).astype(np.float32))
         share = LINEAR_SHARE if config.transform == "nonrigid" else 1.0
         numbers = {f"loss_{name}": value for name, value in terms.items()}
-        context.progress(0.95 * share, "fitting the measured values", **numbers)
+        context.progress(0.95 * share, f"fitting outlines and {', '.join(more)}", **numbers)
         return context.cancelled()
 
     how = _descent(config)
-    for blur in VALUE_BLURS:
+    for blur in VALUE_BLURS if more.keys() & {"features", "histology"} else VALUE_BLURS[-1:]:
         if not context.cancelled():
-            scale = config.robust_distance
             objective = make_objective(
                 sm.thinned(MOST_OUTLINE),
                 st.thinned(MOST_OUTLINE),
-                weights,
-                scale=scale,
+                {"outline": 1.0, **more},
+                scale=config.robust_distance,
                 blur=blur,
                 pictures=pictures,
+                landmarks=_in_units(marks, both),
                 likelihood=True,
             )
             best, history = settle(objective, best, how, radius=sm.radius, precision=config.precision, watch=watch)
@@ -368,12 +424,12 @@ def _refined(
     from core.registration.objective import make_objective
 
     st, sm = both
-    pictures = Pictures(st, sm, pair.st_xy, pair.sm_xy, pair.values)
-    pairs = (sm.work(marks.sm_xy), st.work(marks.st_xy)) if len(marks) else None
+    pictures, pairs = _pictures(pair, both, config), _in_units(marks, both)
+    weights = NONRIGID_WEIGHTS | {"histology": config.histology_weight, "landmarks": config.landmarks_weight}
 
     def objective(sm: Section, st: Section) -> Objective:
         scale = config.robust_distance
-        return make_objective(sm, st, NONRIGID_WEIGHTS, scale=scale, pictures=pictures, landmarks=pairs)
+        return make_objective(sm, st, weights, scale=scale, pictures=pictures, landmarks=pairs)
 
     def watch(fraction: float, transform: Transform, terms: dict[str, float]) -> bool:
         context.preview("alignment", xy=transform.forward(pair.sm_xy).astype(np.float32))
@@ -402,12 +458,28 @@ class _Agreement:
         self.pair, self.st, self.sm = pair, st, sm
 
     def __call__(self, flip: bool, values: np.ndarray) -> float:
-        return self.of(transform_of(flip, values, self.sm, self.st))
+        transform = transform_of(flip, values, self.sm, self.st)
+        score = self.of(transform)
+        if self._colours is not None:
+            score += agreement(transform, self._colours, self._components[1], reach=1 / self.st.unit)
+        return score
 
     def of(self, transform: Transform) -> float:
         if self.pair.values is None:
             return 0.0
         return agreement(transform, *self._components, reach=1 / self.st.unit)
+
+    @property
+    def by(self) -> str:
+        """What is compared."""
+        known = {"features": self.pair.values is not None, "image": self._colours is not None}
+        return " and ".join(name for name, there in known.items() if there)
+
+    @cached_property
+    def _colours(self) -> Components | None:
+        if self.pair.values is None or self.pair.picture is None:
+            return None
+        return colour_components(self.pair.picture, self.pair.st_xy)
 
     @cached_property
     def _components(self) -> tuple[Components, Components]:

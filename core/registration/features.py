@@ -45,7 +45,12 @@ def components(values: np.ndarray | sparse.spmatrix, xy: np.ndarray) -> Componen
     mean = np.asarray(matrix.mean(axis=0)).ravel()
     variance = np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel() - mean**2
     chosen = np.argsort(-variance, kind="stable")[:MOST_FEATURES]
-    dense = matrix.tocsc()[:, chosen].toarray() - mean[chosen]
+    return principal_components(matrix.tocsc()[:, chosen].toarray(), xy)
+
+
+def principal_components(values: np.ndarray, xy: np.ndarray) -> Components:
+    """Those of dense *values* (n, m), measured at *xy* (n, 2)."""
+    dense = values - values.mean(axis=0)
     variances, axes = np.linalg.eigh(dense.T @ dense / len(dense))
     kept = [i for i in np.argsort(-variances)[:N_COMPONENTS] if variances[i] > 1e-9]
     share = variances[kept] / max(variances[kept].sum(), 1e-12)

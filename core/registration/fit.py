@@ -17,6 +17,7 @@ DIFFERENT_DEG = 25.0  # orientations further apart than this are rivals
 AMBIGUOUS = 0.25  # a confidence below this asks the person to look
 SURE = 0.5  # an outline that is surer than this needs no help from the measured values
 FLOOR = 0.02  # loss of outlines 0.2 spot distances apart: below it, which fits better is chance
+CHANCE = 0.02  # agreement that values reach which have nothing to do with each other
 POSSIBLE = 5.0  # orientations whose loss is more times the best's are out
 SCALES = (0.9, 1.0, 1.15)
 #: a section stretched or shrunk beyond this, upon equal areas, has collapsed onto a piece of the other's outline
@@ -71,7 +72,16 @@ def search(sm: Section, st: Section, starts: Starts, how: Descent, watch: Watch)
     return starts, False
 
 
-def fit(sm: Section, st: Section, starts: Starts, how: Descent, *, agreement: Agreement | None, watch: Watch) -> Fit:
+def fit(
+    sm: Section,
+    st: Section,
+    starts: Starts,
+    how: Descent,
+    *,
+    agreement: Agreement | None,
+    watch: Watch,
+    by: str = "features",
+) -> Fit:
     """The best map of the SM outline onto the ST outline.
 
     Parameters
@@ -81,6 +91,8 @@ def fit(sm: Section, st: Section, starts: Starts, how: Descent, *, agreement: Ag
         the person gave; else *starts* go through the search.
     watch
         ``watch(fraction, message, best)`` is called after every step; a true answer stops and keeps the best.
+    by
+        What *agreement* compares.
     """
     from core.registration.objective import make_objective
     from core.registration.optimise import descend
@@ -101,14 +113,14 @@ def fit(sm: Section, st: Section, starts: Starts, how: Descent, *, agreement: Ag
     starts = starts.take(np.argsort(starts.loss, kind="stable"))
     if agreement is None:
         return Fit(starts.take([0]), Orientation(), history, reason)
-    best, orientation = _judge(starts, agreement)
+    best, orientation = _judge(starts, agreement, by)
     return Fit(starts.take([best]), orientation, history, reason)
 
 
-def _judge(starts: Starts, agreement: Agreement) -> tuple[int, Orientation]:
+def _judge(starts: Starts, agreement: Agreement, by: str) -> tuple[int, Orientation]:
     """The best of *starts*, which are sorted by loss, beside the best of clearly different orientation.
 
-    Where the outlines leave it open, the agreement of the measured values decides.
+    Where the outlines leave it open, the agreement of the measured values (and colours) decides.
     """
     rivals = [i for i in range(1, len(starts.loss)) if _differ(starts, 0, i)]
     if not rivals:
@@ -121,7 +133,7 @@ def _judge(starts: Starts, agreement: Agreement) -> tuple[int, Orientation]:
         return 0, _orientation(starts, rivals[0], confidence, "outline")
     best = int(score.argmax())
     rival = max((i for i in range(len(score)) if _differ(starts, best, i)), key=lambda i: score[i])
-    return best, _orientation(starts, rival, 1 - score[rival] / score[best], "features")
+    return best, _orientation(starts, rival, 1 - (score[rival] + CHANCE) / (score[best] + CHANCE), by)
 
 
 def _orientation(starts: Starts, rival: int, confidence: float, decided_by: str) -> Orientation:

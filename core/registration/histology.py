@@ -11,6 +11,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from core.errors import DataError
+from core.registration.features import Components, principal_components
 from core.registration.outline import alpha_shape, point_distance
 from core.registration.rasters import Raster, rasterise
 from core.registration.section import Section
@@ -179,6 +180,20 @@ def colours(picture: Histology, tissue: Tissue, section: Section, *, pitch: floa
     row, column = _inside(tissue.xy / step, cells.shape[:2])
     xy = (np.column_stack([column, row]) + 0.5) * step
     return rasterise(section.work(xy), cells[row, column] / 255, pitch=pitch, blur=blur)
+
+
+def colour_components(picture: Histology, st_xy: np.ndarray) -> Components:
+    """Principal components of the colours under the spots *st_xy* (n, 2)."""
+    spot = point_distance(st_xy)
+    cells, step = _cells(picture, CELL * spot)
+    at = st_xy.T[::-1] / step - 0.5
+    seen = [
+        ndimage.map_coordinates(
+            ndimage.gaussian_filter(cells[:, :, c], BLUR * spot / step), at, order=1, mode="nearest"
+        )
+        for c in range(3)
+    ]
+    return principal_components(np.stack(seen, axis=1).astype(np.float64), st_xy)
 
 
 def otsu(values: np.ndarray) -> tuple[float, float]:

@@ -24,6 +24,7 @@ TIMES = 5  # steps in time of the velocity: 1 spot distance in 5 steps is 0.01 f
 LEAST_AREA = 0.2
 #: and while the measured values agree at least so well, as a share of how they agreed before it
 LEAST_AGREEMENT = 0.75
+SOME_AGREEMENT = 0.02  # below it, what agrees is chance
 
 #: fraction done, the map so far, its loss terms -> whether to stop
 Watch = Callable[[float, Transform, dict[str, float]], bool]
@@ -123,6 +124,6 @@ def objection(
         return f"it would shrink a place to {100 * max(least, 0):.0f} % of its area" if least > 0 else "it would fold"
     if agreement is not None:
         was, now = agreement(before), agreement(after)
-        if now < LEAST_AGREEMENT * was:
+        if was >= SOME_AGREEMENT and now < LEAST_AGREEMENT * was:
             return f"the measured values would agree less ({was:.2f} before, {now:.2f} after)"
     return ""

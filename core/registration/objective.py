@@ -39,14 +39,15 @@ def make_objective(
     landmarks
         (n, 2) in SM and (n, 2) in ST, working units.
     likelihood
-        Pictures by :class:`core.registration.losses.LikelihoodTerm`, else by ImageTerm.
+        Features by :class:`core.registration.losses.LikelihoodTerm`, else by ImageTerm as the histology always is.
     """
     terms = {"outline": OutlineTerm(as_target(sm), as_target(st), scale)}
     for name in ("features", "histology"):
         if weights.get(name, 0) > 0 and pictures is not None:
             rasters = pictures.rasters(name, blur)
             if rasters is not None:
-                terms[name] = likelihood_term(*rasters) if likelihood else image_term(*rasters)
+                as_likelihood = likelihood and name == "features"
+                terms[name] = likelihood_term(*rasters) if as_likelihood else image_term(*rasters)
     if landmarks is not None:
         terms["landmarks"] = LandmarkTerm(*(_tensor(points) for points in landmarks))
     return Objective(terms, weights)

@@ -58,7 +58,7 @@ class Orientation:
     ambiguous
         The runner-up is nearly as good: look at both.
     decided_by
-        'outline' or 'features'; 'person' where it was given.
+        'outline', 'features' or 'features and image'; 'person' where it was given.
     """
 
     source: str = "given"
