@@ -163,11 +163,11 @@
       const title = this.name("").slice(0, -1);
       if (o.what === "profile") return ns.figure.profileFigure(await this.profile(), o.width, { colours: lines, scaled: trajectory.scaled, title, legend: o.legend });
       if (o.what === "heat") return ns.figure.heatFigure(trajectory.rows(), trajectory.ranked.position_um, o.width, { ramp: ns.colour.ramp(scales[page.controls.scale], 64), title });
-      const tissue = o.what === "spatial", view = tissue ? page.spatial : page.umap, { image } = page.meta;
+      const tissue = o.what === "spatial", view = tissue ? page.spatial : page.umap, { images } = page.meta;
       const drawn = tissue && o.shapes && page.meta.frame === "st" ? page.annotations.document.features : [];
       return ns.figure.viewFigure(view, page.painted(), o.width, {
         title, legend: o.legend, scaleBar: tissue && o.scaleBar, umPerUnit: page.meta.um_per_px, features: drawn, mask: view.selected,
-        image: tissue && o.histology && image ? { ...image, href: await asDataUrl(image.url), opacity: page.controls.histology } : null,
+        images: tissue && o.histology ? await Promise.all(images.map(async (i) => ({ ...i, href: await asDataUrl(i.url), opacity: page.controls.histology }))) : [],
         picture: view.raster || view.xy.length > 2 * ns.figure.MOST_SHAPES ? view.canvas.toDataURL("image/png") : null,
       });
     }

@@ -29,13 +29,13 @@
 
   // --- a view -------------------------------------------------------------------------------------------------
   /** The tissue or the UMAP as it is seen now.
-   *  @param view the View, @param painting how its spots are coloured; `parts`: {image: {href, x, y, width, height, opacity} or
-   *  null, features, active, legend, scaleBar, umPerUnit, mask, title, picture} */
+   *  @param view the View, @param painting how its spots are coloured; `parts`: {images: [{href, x, y, width, height, opacity}],
+   *  features, active, legend, scaleBar, umPerUnit, mask, title, picture} */
   function viewFigure(view, painting, width, parts) {
     const k = width / view.width, height = view.height * k; // mm per screen pixel
     const place = (p) => view.toScreen(p).map((v) => v * k);
     const inner = [];
-    if (parts.image) inner.push(picture(parts.image, place));
+    for (const image of parts.images) inner.push(picture(image, place));
     if (parts.picture) inner.push(el("image", { href: parts.picture, width, height, preserveAspectRatio: "none" }));
     else inner.push(spots(view, painting, place, k, parts.mask));
     for (const feature of parts.features) inner.push(shape(feature, place, k * view.scale, parts.umPerUnit));

@@ -7,21 +7,15 @@
   const KEPT = 80; // tiles that stay for coming back
 
   class Histology {
-    constructor(host) {
+    /** `image`: {url, x, y, width, height, tiles}, see services.pictures. */
+    constructor(host, image) {
       this.host = host;
+      this.image = image;
       this.tiles = new Map();
+      this.base = this.picture(image.url, [0, 0, image.width, image.height]);
+      host.append(this.base);
     }
 
-    /** `image`: {url, x, y, width, height, tiles} of services.explore.image_of, or null. */
-    show(image) {
-      if (image?.url === this.image?.url) return;
-      this.image = image;
-      this.tiles.clear();
-      this.host.replaceChildren();
-      if (!image) return;
-      this.base = this.picture(image.url, [0, 0, image.width, image.height]);
-      this.host.append(this.base);
-    }
 
     picture(url, [x, y, width, height]) {
       const img = ns.h("img", { src: url, alt: "", draggable: "false", decoding: "async" });
@@ -29,12 +23,9 @@
       return img;
     }
 
-    setOpacity(value) { this.host.style.opacity = value; }
-
     /** Lay the pictures where their data are now: whole pixels, else seams show between tiles. */
     place(view) {
       this.view = view;
-      if (!this.image) return;
       for (const img of [this.base, ...this.tiles.values()]) this.lay(img);
       clearTimeout(this.resting);
       if (this.image.tiles) this.resting = setTimeout(() => this.sharpen(), REST_MS);
@@ -96,8 +87,33 @@
       return found;
     }
 
-    destroy() { clearTimeout(this.resting); }
+    destroy() {
+      clearTimeout(this.resting);
+      [this.base, ...this.tiles.values()].forEach((img) => img.remove());
+    }
   }
 
-  ns.Histology = Histology;
+  /** The pictures under a view: one of a section, one of each sample that was joined. */
+  class Histologies {
+    constructor(host) {
+      this.host = host;
+      this.shown = [];
+    }
+
+    show(images) {
+      const key = images.map((i) => i.url).join();
+      if (key === this.key) return;
+      this.key = key;
+      this.destroy();
+      this.shown = images.map((image) => new Histology(this.host, image));
+    }
+
+    setOpacity(value) { this.host.style.opacity = value; }
+
+    place(view) { for (const one of this.shown) one.place(view); }
+
+    destroy() { for (const one of this.shown) one.destroy(); }
+  }
+
+  ns.Histologies = Histologies;
 })();

@@ -22,7 +22,7 @@
       this.listeners = [];
       this.points = new ns.Points();
       const image = ns.h("div", { class: "ex-image" });
-      this.histology = new ns.Histology(image);
+      this.histology = new ns.Histologies(image);
       this.canvas = ns.h("canvas", { class: "ex-canvas" });
       host.replaceChildren(image, this.canvas);
       this.resizer = new ResizeObserver(() => this.resize());
@@ -175,9 +175,9 @@
       return pixels || Math.max(least, data * this.scale * factor);
     }
 
-    /** Histology below the spots: addresses of pictures, see services.explore.image_of. */
-    setImage(image, opacity) {
-      this.histology.show(image);
+    /** Histology below the spots: addresses and places of pictures, see services.pictures. */
+    setImages(images, opacity) {
+      this.histology.show(images);
       this.histology.setOpacity(opacity);
       this.histology.place(this);
     }

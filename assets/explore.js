@@ -93,7 +93,7 @@
       this.place(first);
       this.umap.fit();
       this.setLayers();
-      $("explore-histology-row").hidden = !meta.image;
+      $("explore-histology-row").hidden = !meta.images.length;
       if (this.controls) this.applyMarks();
       $("explore-count").textContent = result.countText();
       await this.startColours(first);
@@ -328,7 +328,7 @@
     /** Opacities and sizes, the same in every view. */
     mark(view, { meta }) {
       const { histology, spots, size, pixels } = this.controls;
-      view.setImage(meta.image, histology);
+      view.setImages(meta.images, histology);
       view.setOpacity(spots);
       view.setDiameter({ factor: size, pixels });
     }

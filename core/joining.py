@@ -23,6 +23,10 @@ if TYPE_CHECKING:  # the web process reads the Configs and must stay free of ann
 
 #: gap between two samples of the layout, as a share of the widest
 GAP = 0.15
+#: part of an image beside the spots that the layout leaves room for, as a share of the spots' own extent
+IMAGE_AROUND = 0.5
+#: longer side of the white image of a sample that has none, pixels
+BLANK = 200
 #: var columns that are of a single sample or of a choice made for it
 OF_ONE_SAMPLE = (
     keys.MORANS_I, keys.MORANS_P, keys.MORANS_FDR, keys.SELECTED, keys.RANK, keys.EXCLUDED, keys.N_SPOTS,
@@ -50,7 +54,8 @@ def concat(
     """The rows of all *joints* (name of the sample -> joint object) with the features that all of them have.
 
     Writes ``obs['sample']``; ``uns['spatial'][sample]`` keeps each image, ``obsm['spatial']`` its own full-resolution
-    pixels, as squidpy reads them (``library_key='sample'``). ``obsm['spatial_layout']`` has the samples side by side,
+    pixels, as squidpy reads them (``library_key='sample'``); where some samples have an image, one without gets a white
+    one with ``metadata['blank']``. ``obsm['spatial_layout']`` has the samples side by side,
     on the scale of the first, which is what maps and drawings use. ``uns['spatialmeta']['joined'][sample]`` has
     ``n_spots``, the features ``lost``, ``um_per_px``, and ``scale, x, y`` of the layout:
     ``spatial_layout = scale * spatial + [x, y]``. An object that has several samples already keeps their names.
@@ -78,8 +83,9 @@ def concat(
     joined = AnnData(X=X, obs=_obs(named), var=var, layers={keys.COUNTS: X.copy()})
     joined.obsm[keys.SPATIAL] = np.concatenate([np.asarray(j.obsm[keys.SPATIAL])[:, :2] for j in named.values()])
     write_quality(joined)
-    samples = _lay_out(joined, named, lost)
-    joined.uns[keys.UNS_SPATIAL] = {k: v for name, j in named.items() for k, v in _libraries(j, name).items()}
+    libraries = {k: v for name, j in named.items() for k, v in _libraries(j, name).items()}
+    samples = _lay_out(joined, named, lost, libraries)
+    joined.uns[keys.UNS_SPATIAL] = _one_for_each(libraries, joined, samples)
     first = next(iter(samples.values()))
     source = f"that of {next(iter(samples))}"
     joined.uns[keys.UNS] = {
@@ -195,7 +201,44 @@ def _libraries(joint: AnnData, name: str) -> dict[str, Any]:
     return {library: entry for library, entry in libraries.items() if library in samples}
 
 
-def _lay_out(joined: AnnData, named: Mapping[str, AnnData], lost: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
+def _one_for_each(
+    libraries: dict[str, Any], joined: AnnData, samples: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """*libraries*, and a white image for each sample that has none where others do: squidpy draws, of all samples,
+    only those that have an image."""
+    pictured = {name: entry for name, entry in libraries.items() if entry.get("images")}
+    if not pictured:
+        return libraries
+    like, entry = next(iter(pictured.items()))
+    found = {}
+    for sample, about in samples.items():
+        extent = joined.obsm[keys.SPATIAL][(joined.obs[keys.SAMPLE] == sample).to_numpy()].max(axis=0)
+        scale = BLANK / extent.max()
+        width, height = np.ceil(1.05 * scale * extent).astype(int)
+        diameter = entry["scalefactors"].get("spot_diameter_fullres", 0.0)
+        factors = {f"tissue_{name}_scalef": float(scale) for name in entry["images"]}
+        factors["spot_diameter_fullres"] = float(diameter * samples[like]["um_per_px"] / about["um_per_px"])
+        white = np.full((height, width, 3), 255, dtype=np.uint8)
+        blank = {"images": dict.fromkeys(entry["images"], white), "scalefactors": factors, "metadata": {"blank": True}}
+        found[sample] = pictured.get(sample, blank)
+    return found
+
+
+def _with_image(low: np.ndarray, high: np.ndarray, library: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The box of a sample's spots, *low* to *high* in pixels, with as much of its image as lies within half of the
+    box's width around it, so that images of neighbours do not hide each other."""
+    for name, image in library.get("images", {}).items():
+        scale = float(library.get("scalefactors", {}).get(f"tissue_{name}_scalef", 0.0))
+        if scale > 0:
+            reach = IMAGE_AROUND * (high - low)
+            far = np.array(np.shape(image)[1::-1]) / scale
+            return np.clip(0.0, low - reach, low), np.clip(far, high, high + reach)
+    return low, high
+
+
+def _lay_out(
+    joined: AnnData, named: Mapping[str, AnnData], lost: dict[str, list[str]], libraries: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
     """Write the layout; returns the entry of each sample in ``uns['spatialmeta']['joined']``."""
     labels = joined.obs[keys.SAMPLE].astype(str).to_numpy()
     boxes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -208,8 +251,9 @@ def _lay_out(joined: AnnData, named: Mapping[str, AnnData], lost: dict[str, list
             entries[sample] = {"n_spots": int((labels == sample).sum()), "lost": gone, "um_per_px": um}
     reference = next(iter(entries.values()))["um_per_px"]
     for sample, entry in entries.items():
-        xy = entry["um_per_px"] / reference * joined.obsm[keys.SPATIAL][labels == sample]
-        boxes[sample] = xy.min(axis=0), xy.max(axis=0)
+        xy = joined.obsm[keys.SPATIAL][labels == sample]
+        box = np.stack(_with_image(xy.min(axis=0), xy.max(axis=0), libraries.get(sample, {})))
+        boxes[sample] = tuple(entry["um_per_px"] / reference * box)
     cell = np.max([high - low for low, high in boxes.values()], axis=0) * (1 + GAP)
     across = int(np.ceil(np.sqrt(len(boxes))))
     origin = next(iter(boxes.values()))[0]  # the first sample keeps its coordinates

@@ -139,6 +139,7 @@ class Reassign:
     NUMBER = "reassign-number"
     PARTS = "reassign-parts"  # samples to join with this one
     JOINED_NAME = "reassign-joined-name"
+    JOIN_FORM = "join"  # name of the form of its settings
     JOIN = "reassign-join"
 
 

@@ -160,7 +160,7 @@ def run(given: argparse.Namespace) -> None:
             joints[name], aligned = _run_pair(objects, configs, context, part=(i, len(pairs)))
         joint = next(iter(joints.values()))
         if len(joints) > 1:
-            joint = run_concat(joints)
+            joint = run_concat(joints, _concat_config(given))
             _say_what_is_lost(joint)
         done = SHARES["align"] + SHARES["reassign"]
         for name in ("features", "integrate", "cluster"):
@@ -194,11 +194,14 @@ def _read_joints(given: argparse.Namespace, context: TerminalContext) -> AnnData
         raise DataError("one name for each file", found=f"{len(names)} names for {len(joints)} files")
     if len(set(names)) < len(names):
         raise DataError("a name of its own for each sample", found=", ".join(names), mend="Give others by --names.")
+    return run_concat(dict(zip(names, joints, strict=True)), _concat_config(given), context)
+
+
+def _concat_config(given: argparse.Namespace) -> Any:
     from core.joining import ConcatConfig
 
-    ppm = getattr(given, "mz_tolerance_ppm", None)
-    config = from_mapping(ConcatConfig, {} if ppm is None else {"mz_tolerance_ppm": ppm})
-    return run_concat(dict(zip(names, joints, strict=True)), config, context)
+    ppm = given.mz_tolerance_ppm
+    return from_mapping(ConcatConfig, {} if ppm is None else {"mz_tolerance_ppm": ppm})
 
 
 def _sample_names(sections: list[AnnData], paths: list[str]) -> list[str]:

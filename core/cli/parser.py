@@ -133,6 +133,15 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="names of the samples, with commas (default: their own, else the files')",
     )
+    _add_tolerance(parser)
+
+
+def _add_tolerance(parser: argparse.ArgumentParser) -> None:
+    """How the metabolites of samples that are joined are matched."""
+    from core.joining import ConcatConfig
+
+    option = options(ConcatConfig)[0]
+    parser.add_argument(option.flag, type=float, metavar="PPM", help=f"{option.help} (default {option.default:g})")
 
 
 def _add_encode(subparsers) -> None:
@@ -144,15 +153,11 @@ def _add_encode(subparsers) -> None:
 
 
 def _add_concat(subparsers) -> None:
-    from core.joining import ConcatConfig
-
     about = "join the joint objects of several samples, with the features that all of them have"
     parser = _command(subparsers, "concat", about, commands.concat)
     parser.add_argument("joint", metavar="JOINT", nargs="+", help="h5ad of reassign, one for each sample")
     parser.add_argument("--out", required=True, metavar="RESULT", help="h5ad to write")
     _add_names(parser)
-    option = options(ConcatConfig)[0]
-    parser.add_argument(option.flag, type=float, metavar="PPM", help=f"{option.help} (default {option.default:g})")
 
 
 def _add_polarity(subparsers) -> None:
@@ -178,6 +183,7 @@ def _add_run(subparsers) -> None:
     about = "do the whole work: align, reassign, features, integrate, cluster; several pairs are joined"
     parser = _command(subparsers, "run", about, commands.run)
     _add_pair(parser, "RESULT", several=True)
+    _add_tolerance(parser)
     settings = settings_of_all_steps()
     seen: set[str] = set()
     for name, part in settings.items():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dash_bootstrap_components as dbc
 from dash import dcc, html
 
+from core.joining import ConcatConfig
 from spatialmeta_app.components import steps
+from spatialmeta_app.components.form import config_form
 from spatialmeta_app.components.panel import button_link, empty, facts, head, panel
 from spatialmeta_app.ids import Joined, Reassign
 from spatialmeta_app.services.joining import Part
@@ -29,21 +32,23 @@ def join_panel(others: Sequence[Sample], name: str) -> html.Div:
         [html.Span("Name"), dbc.Input(id=Reassign.JOINED_NAME, value=name, size="sm", maxLength=80)],
         className="sm-field-label",
     )
+    settings = config_form(ConcatConfig, Reassign.JOIN_FORM)
     button = dbc.Button("Join samples", id=Reassign.JOIN, color="secondary", className="w-100 mt-2", n_clicks=0)
     words = "Makes a new sample of the features that all have, to select, integrate and explore."
     note = html.Div(words, className="sm-note mb-2")
-    return panel("Join with other samples", note, html.Div(boxes, role="group", title="Samples to join"), field, button)
+    return panel(
+        "Join with other samples", note, html.Div(boxes, role="group", title="Samples to join"), field, settings, button
+    )
 
 
-def page(parts: Sequence[Sample], project: str) -> html.Div:
+def page(parts: Sequence[Sample], project: str, values: Mapping[str, Any] | None) -> html.Div:
     """The Reassign page of a joined sample: its parts, their places side by side, what each loses."""
     links = [html.Li(dcc.Link(part.name, href=f"/p/{project}/{part.id}/{STEP}")) for part in parts]
     about = "One joint object of the spots of all, with the features that all have. Coordinates and images stay each "
     about += "sample's own; maps show them side by side."
-    left = [
-        panel("Joined samples", html.P(about, className="sm-note"), html.Ul(links, className="sm-parts")),
-        html.Div([steps.run_button(STEP, "Join again", "union")], className="sm-panel"),
-    ]
+    before = html.Div([html.P(about, className="sm-note"), html.Ul(links, className="sm-parts")])
+    verb = ("Join again", "union")
+    left = steps.settings(STEP, ConcatConfig, values=values, title="Joined samples", before=before, verb=verb)
     centre = html.Div(
         [
             html.Div([head("Samples, side by side")], className="sm-toolbar"),

@@ -75,20 +75,26 @@ def settings(
     before: Children = None,
     after: Children = None,
     without: tuple[str, ...] = (),
+    verb: tuple[str, str] | None = None,
 ) -> html.Section:
-    """The form of *step* with Run, the job's progress and the command line under it, always in sight."""
+    """The form of *step* with Run, the job's progress and the command line under it, always in sight.
+
+    *verb* is what the button says, with its icon, where it is not the usual one of the step.
+    """
     fields = html.Div(
         [before, config_form(kind, step, values=values, without=without), after], className="sm-scroll", tabIndex="0",
         role="group", **{"aria-label": f"Settings of {TITLES.get(step, step)}"},
     )  # fmt: skip
     return html.Section(
-        panel(title, fields, run_controls(step), class_name="sm-settings"), className="sm-grow", **{"aria-label": title}
+        panel(title, fields, run_controls(step, *(verb or (VERBS[step], "play-fill"))), class_name="sm-settings"),
+        className="sm-grow",
+        **{"aria-label": title},
     )
 
 
-def run_controls(step: str) -> html.Div:
+def run_controls(step: str, verb: str, icon_name: str) -> html.Div:
     """Run, progress with Cancel, error, command line."""
-    return html.Div([run_button(step, VERBS[step], "play-fill"), _command(step)], className="sm-run")
+    return html.Div([run_button(step, verb, icon_name), _command(step)], className="sm-run")
 
 
 def run_button(step: str, verb: str, icon_name: str) -> html.Div:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ def numbers(
     size: float = 5,
     colorscale: str = "Viridis",
     um_per_px: float | None = None,
-    image: dict[str, Any] | None = None,
+    images: Sequence[dict[str, Any]] = (),
     missing: str = "no value",
     height: int | None = None,
 ) -> go.Figure:
@@ -39,7 +39,7 @@ def numbers(
     if not seen.all():
         hollow = {"size": size, "color": "rgba(0,0,0,0)", "line": {"color": looks.WARN, "width": 1}}
         traces.append(_spots(xy[~seen], hollow, np.flatnonzero(~seen), missing))
-    return _figure(traces, xy, um_per_px=um_per_px, image=image, height=height)
+    return _figure(traces, xy, um_per_px=um_per_px, images=images, height=height)
 
 
 def categories(
@@ -50,7 +50,7 @@ def categories(
     colors: Sequence[str] | None = None,
     size: float = 5,
     um_per_px: float | None = None,
-    image: dict[str, Any] | None = None,
+    images: Sequence[dict[str, Any]] = (),
     spatial: bool = True,
     height: int | None = None,
 ) -> go.Figure:
@@ -62,7 +62,7 @@ def categories(
     label = [names[c] if c >= 0 else "none" for c in codes]
     trace = _spots(xy, {"size": size, "color": color}, np.arange(len(xy)), "%{text}")
     trace.text = label
-    return _figure([trace], xy, um_per_px=um_per_px if spatial else None, image=image, height=height, down=spatial)
+    return _figure([trace], xy, um_per_px=um_per_px if spatial else None, images=images, height=height, down=spatial)
 
 
 def links(
@@ -89,20 +89,13 @@ def links(
     return figure
 
 
-def histology(url: str, width: float, height: float, *, opacity: float = 0.55) -> dict[str, Any]:
-    """A layout image that spans *width* x *height* full-resolution pixels from the origin."""
-    return {
-        "source": url,
-        "xref": "x",
-        "yref": "y",
-        "x": 0,
-        "y": 0,
-        "sizex": width,
-        "sizey": height,
-        "sizing": "stretch",
-        "opacity": opacity,
-        "layer": "below",
-    }
+def histology(pictures: Sequence[Mapping[str, Any]], *, opacity: float = 0.55) -> list[dict[str, Any]]:
+    """A layout image for each of *pictures*: ``{url, x, y, width, height}`` in the pixels of the map."""
+    common = {"xref": "x", "yref": "y", "sizing": "stretch", "opacity": opacity, "layer": "below"}
+    return [
+        common | {"source": p["url"], "x": p["x"], "y": p["y"], "sizex": p["width"], "sizey": p["height"]}
+        for p in pictures
+    ]
 
 
 def _spots(xy: np.ndarray, marker: dict[str, Any], index: np.ndarray, hover: str) -> go.Scattergl:
@@ -150,7 +143,7 @@ def _figure(
     xy: np.ndarray,
     *,
     um_per_px: float | None,
-    image: dict[str, Any] | None,
+    images: Sequence[dict[str, Any]],
     height: int | None,
     down: bool = True,
 ) -> go.Figure:
@@ -166,7 +159,7 @@ def _figure(
             uirevision="map",
             xaxis=looks.hidden_axis(range=[float(low[0]) - pad, float(high[0]) + pad]),
             yaxis=looks.hidden_axis(range=y_range if down else y_range[::-1], scaleanchor="x", scaleratio=1),
-            images=[image] if image else [],
+            images=list(images),
         ),
     )
     if um_per_px:

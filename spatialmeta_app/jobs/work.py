@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core import keys
 from core.context import Share
 from core.errors import DataError
 from spatialmeta_app.jobs.task import RUN_SHARE, Task, add
@@ -31,7 +32,7 @@ def import_section(task: Task) -> Result:
     adata = _read(task)
     task.context.stop_if_cancelled()
     task.context.progress(0.5, "checking")
-    checks = io.check_st(adata) if task.kind == "st" else io.check_sm(adata)
+    checks = io.check_st(adata) if task.kind == "st" else [*io.check_sm(adata), *ion_modes(adata)]
     task.context.stop_if_cancelled()
     if task.kind == "st":
         checks += restore_annotations(task, adata)
@@ -69,6 +70,22 @@ def restore_annotations(task: Task, adata: AnnData) -> list[Check]:
         mend = "The section itself is used; draw them again or import a GeoJSON in Explore."
         return [Check("warning", title, f"Those of the file were not read: {error.message}", mend)]
     return [Check("ok", title, f"{number} restored from the file.")]
+
+
+def ion_modes(adata: AnnData) -> list[Check]:
+    """How much of both ion modes a merged section has; nothing for one of a single mode."""
+    from core.io import Check
+
+    found = adata.uns.get(keys.UNS, {}).get(keys.POLARITY)
+    if not found:
+        return []
+    modes = adata.var[keys.POLARITY].value_counts()
+    features = " and ".join(f"{number} features of the {mode} mode" for mode, number in modes.items())
+    matched, most = int(found["n_matched"]), int(max(found["n_positive"], found["n_negative"]))
+    pixels = f"{matched:,} pixels are in both, of {found['n_positive']:,} positive and {found['n_negative']:,} negative"
+    mend = "The others are left out. Choose coordinates that both files share if there should be more."
+    few = matched < most
+    return [Check("warning" if few else "ok", "Ion modes", f"{features}; {pixels}.", mend if few else "")]
 
 
 def _read(task: Task) -> AnnData:
@@ -127,7 +144,7 @@ def _sources(task: Task, step: str) -> dict[str, Result]:
 def _join(task: Task, sources: dict[str, Result], started: float) -> Result:
     """The joint object of a sample that joins others, under their names."""
     from core import io, pipeline
-    from core.joining import ConcatConfig
+    from core.joining import ConcatConfig, clean
     from core.options import from_mapping
 
     config = from_mapping(ConcatConfig, task.config)
@@ -141,4 +158,5 @@ def _join(task: Task, sources: dict[str, Result], started: float) -> Result:
         task.context.stop_if_cancelled()
     joined = pipeline.run_concat(joints, config, Share(task.context, 0.1, RUN_SHARE))
     inputs = {part: result.id for part, result in sources.items()}
-    return add(task, "reassign", joined, config=dataclasses.asdict(config), inputs=inputs, started=started, summary={})
+    given = {"config": dataclasses.asdict(config), "inputs": inputs, "started": started}
+    return add(task, "reassign", joined, summary={"parts": [clean(name) for name in joints]}, **given)

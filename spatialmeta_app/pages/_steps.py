@@ -107,7 +107,7 @@ def _submit(
 ) -> Any:
     if step not in STEPS:
         return steps.submit_export(backend().jobs, *place(pathname), given or {}, user=current_user()).to_dict()
-    config = forms.config(STEPS[step].Config, ids, values, **(given or {}))
+    config = forms.config(steps.config_kind(step, (id["option"] for id in ids)), ids, values, **(given or {}))
     following = (then["step"], forms.config(STEPS[then["step"]].Config, then["ids"], then["values"])) if then else None
     return submit(step, config, pathname, then=following)
 
@@ -158,14 +158,17 @@ def page(step: str, project: str, sample: str, build: Callable[[dict[str, Any] |
     Input(MINE[Steps.GIVEN], "data"),
     State({"form": MATCH, "option": ALL}, "id"),
     State(MINE[Steps.COMMAND], "id"),
+    State(Shell.URL, "pathname"),
 )
-def show_command(values: list[Any], given: dict | None, ids: list[dict], own: dict) -> str:
+def show_command(values: list[Any], given: dict | None, ids: list[dict], own: dict, pathname: str) -> str:
     """The command line that does what Run would do now, or why Run would refuse."""
     try:
-        config = forms.config(STEPS[own["form"]].Config, ids, values, **(given or {}))
+        kind = steps.config_kind(own["form"], (id["option"] for id in ids))
+        config = forms.config(kind, ids, values, **(given or {}))
+        parts = len(backend().workspace.sample(sample(pathname)).parts)
     except SpatialMetaError as error:
         return error.message
-    return steps.command_line(own["form"], config)
+    return steps.command_line(own["form"], config, parts=parts)
 
 
 @callback(

@@ -12,7 +12,7 @@ from spatialmeta_app.figures import histograms, looks, maps
 from spatialmeta_app.ids import Features, Shell, Steps
 from spatialmeta_app.pages import _steps
 from spatialmeta_app.services import features as service
-from spatialmeta_app.services import results
+from spatialmeta_app.services import pictures, results
 from spatialmeta_app.services.backend import backend
 
 STEP = component.STEP
@@ -33,12 +33,17 @@ def layout(project: str = "", sample: str = "", **_query: str) -> Any:
     return _steps.page(STEP, project, sample, build)
 
 
-def _view(version: dict | None, pathname: str) -> Any:
-    """The view of the run in use, else of its input: quality can be seen before the first run."""
+def _result(version: dict | None, pathname: str) -> Any:
+    """The run in use, else its input: quality can be seen before the first run."""
     workspace = backend().workspace
-    chosen = workspace.choices(_steps.sample(pathname))
-    result = workspace.result(version["result"]) if version and version["result"] else chosen.get("reassign")
-    return results.open_view(workspace, result) if result else None
+    if version and version["result"]:
+        return workspace.result(version["result"])
+    return workspace.choices(_steps.sample(pathname)).get("reassign")
+
+
+def _view(version: dict | None, pathname: str) -> Any:
+    result = _result(version, pathname)
+    return results.open_view(backend().workspace, result) if result else None
 
 
 @callback(
@@ -74,17 +79,18 @@ def show(version: dict | None, feature: str | None, shown: str | None, pathname:
 )
 def show_map(by: str | None, feature: str | None, version: dict | None, pathname: str) -> Any:
     """One quality, or the feature picked in the table, on the section."""
-    view = _view(version, pathname)
-    if view is None or by is None:
+    result = _result(version, pathname)
+    if result is None or by is None:
         return looks.empty("No result yet.")
-    image = results.histology(backend().workspace, _steps.sample(pathname))
+    workspace = backend().workspace
+    view = results.open_view(workspace, result)
     values, label = service.map_values(view, by, feature)
     return maps.numbers(
         results.coordinates(view),
         values,
         label=label,
         um_per_px=view.meta["um_per_px"],
-        image=maps.histology(**image) if image else None,
+        images=maps.histology(pictures.of_result(workspace, result)),
     )
 
 

@@ -10,12 +10,13 @@ from dash import Input, Output, State, callback, ctx, no_update
 
 from core import keys
 from core.errors import SpatialMetaError
-from spatialmeta_app.components import alerts, joined
+from core.joining import ConcatConfig
+from spatialmeta_app.components import alerts, form, joined
 from spatialmeta_app.components import reassign as component
 from spatialmeta_app.figures import histograms, looks, maps
 from spatialmeta_app.ids import Joined, Reassign, Shell, Steps
 from spatialmeta_app.pages import _steps
-from spatialmeta_app.services import joining, results
+from spatialmeta_app.services import forms, joining, pictures, results
 from spatialmeta_app.services.backend import backend
 from spatialmeta_app.services.people import current_user
 
@@ -29,7 +30,9 @@ def layout(project: str = "", sample: str = "", **_query: str) -> Any:
     """The page, or what has to be done first."""
     workspace = backend().workspace
     if joining.is_joined(workspace, sample):
-        return joined.page(joining.part_samples(workspace, workspace.sample(sample)), project)
+        view = _steps.state(STEP, f"/p/{project}/{sample}/{STEP}")
+        values = view.chosen.result.config if view.chosen else view.job and view.job.config
+        return joined.page(joining.part_samples(workspace, workspace.sample(sample)), project, values)
 
     def build(values: dict[str, Any] | None) -> Any:
         others = joining.candidates(workspace, sample)
@@ -46,16 +49,20 @@ def layout(project: str = "", sample: str = "", **_query: str) -> Any:
     Input(Reassign.JOIN, "n_clicks"),
     State(Reassign.PARTS, "value"),
     State(Reassign.JOINED_NAME, "value"),
+    *form.states(Reassign.JOIN_FORM),
     State(Shell.URL, "pathname"),
     prevent_initial_call=True,
 )
-def join(clicks: int | None, others: list[str] | None, name: str | None, pathname: str) -> Any:
+def join(  # noqa: PLR0917  Dash hands one argument for each State
+    clicks: int | None, others: list[str] | None, name: str | None, ids: list[dict], values: list[Any], pathname: str
+) -> Any:
     """A new sample that joins this one with those that are ticked; its page is opened."""
     if not clicks:
         return no_update
     here, (project, sample) = backend(), _steps.place(pathname)
     try:
-        made = joining.join(here.workspace, here.jobs, sample, others or [], name or "", user=current_user())
+        config, user = forms.config(ConcatConfig, ids, values), current_user()
+        made = joining.join(here.workspace, here.jobs, sample, others or [], name or "", config=config, user=user)
     except SpatialMetaError as error:
         alerts.show(alerts.describe(error))
         return no_update
@@ -75,7 +82,8 @@ def show_joined(version: dict | None) -> tuple[Any, Any]:
     result = workspace.result(version["result"])
     view = results.open_view(workspace, result)
     codes, names = results.category(view, keys.SAMPLE)
-    figure = maps.categories(results.coordinates(view), codes, names, um_per_px=view.meta["um_per_px"])
+    images = maps.histology(pictures.of_result(workspace, result))
+    figure = maps.categories(results.coordinates(view), codes, names, um_per_px=view.meta["um_per_px"], images=images)
     return figure, joined.report(joining.report(workspace, result), view.meta["n_vars"])
 
 
@@ -101,7 +109,7 @@ def show(version: dict | None, pathname: str) -> tuple[Any, Any, Any]:
             component.coverage(None),
         )
     counts = np.where(found.count > 0, found.count, np.nan)
-    image = results.histology(backend().workspace, _steps.sample(pathname))
+    here = backend().workspace
     noun = component.NOUNS[found.moved]
     figure = maps.numbers(
         found.plan.xy,
@@ -109,7 +117,7 @@ def show(version: dict | None, pathname: str) -> tuple[Any, Any, Any]:
         label=f"{noun}s",
         missing=f"no {noun} within reach",
         um_per_px=found.um_per_px,
-        image=maps.histology(**image) if image else None,
+        images=maps.histology(pictures.of_result(here, here.result(version["result"]))),
     )
     distances = histograms.histogram(found.distances_um, label="distance (µm)", counted="links", height=132)
     return figure, distances, component.coverage(found)

@@ -10,7 +10,8 @@ import numpy as np
 
 from core import keys
 from core.spatial import smallest_distance
-from spatialmeta_app.services.results import coordinates, histology, open_view
+from spatialmeta_app.services import pictures
+from spatialmeta_app.services.results import coordinates, open_view
 from spatialmeta_app.workspace.records import Result
 from spatialmeta_app.workspace.views import View
 
@@ -71,7 +72,7 @@ def scene(workspace: Workspace, sample: str, *, frame: str = keys.SPATIAL) -> di
         "st_url": f"/api/view/{chosen['st'].id}/obsm/{keys.SPATIAL}",
         "sm_url": f"/api/view/{chosen['sm'].id}/obsm/{frame}",
         "aligned_url": f"/api/view/{aligned.id}/obsm/{keys.SPATIAL}" if aligned else None,
-        "image": histology(workspace, sample),
+        "image": next(iter(pictures.of_result(workspace, chosen["st"])), None),
         "um_per_px": float(st.meta["um_per_px"] or 1.0),
         "spot_px": float(st.meta["spot_diameter_px"] or 0.55 * smallest_distance(coordinates(st))),
         "pixel_px": pitch * base["scale"],

@@ -5,7 +5,6 @@ Works on :class:`~spatialmeta_app.workspace.views.View` (typed arrays) alone; no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +16,7 @@ import numpy as np
 from core import keys
 from core.analysis.outlines import typical_pitch
 from core.errors import SpatialMetaError
+from spatialmeta_app.services import pictures
 from spatialmeta_app.services.steps import TITLES
 from spatialmeta_app.workspace.records import JOINT, Result
 from spatialmeta_app.workspace.search import describe as describe_feature
@@ -148,10 +148,10 @@ def describe(workspace: Workspace, result: Result) -> dict[str, Any]:
         "layers": [{"name": n, "label": LAYERS.get(n, n)} for n in meta["layers"]],
         "umap": keys.X_UMAP if keys.X_UMAP in meta["obsm"] else None,
         "columns": columns,
-        "image": image_of(workspace, result),
+        "images": pictures.of_result(workspace, result),
         "first": _first(view, categories),
         "first_features": _first_features(view),
-        "first_category": next((c for c in (keys.LEIDEN, *categories) if c in categories), None),
+        "first_category": _first_category(columns),
     }
 
 
@@ -160,46 +160,13 @@ def view_of(workspace: Workspace, result: str | Result) -> View:
     return View(workspace.path(result, "view"))
 
 
-def st_result(workspace: Workspace, result: Result) -> Result | None:
-    """The ST section a result was made from; for an SM section that is not aligned yet there is none."""
-    if result.step == "st":
-        return result
-    for source in result.inputs.values():
-        try:
-            found = st_result(workspace, workspace.result(source))
-        except SpatialMetaError:  # an upload's path, or a version that was deleted since
-            continue
-        if found is not None:
-            return found
-    return None
-
-
 def um_per_px(workspace: Workspace, result: Result) -> float | None:
     """µm per full-resolution pixel: the result's own, else (an aligned SM section) that of its ST section."""
     own = view_of(workspace, result).meta["um_per_px"]
     if own is not None and result.step != "align":
         return own
-    source = st_result(workspace, result)
+    source = pictures.st_result(workspace, result)
     return view_of(workspace, source).meta["um_per_px"] if source else own
-
-
-def image_of(workspace: Workspace, result: Result) -> dict[str, Any] | None:
-    """Address and place (full-resolution pixels) of the histology under a result, or None."""
-    source = st_result(workspace, result)
-    place = _json(workspace, source, "overview.json") if source else None
-    if place is None:
-        return None
-    base = f"/api/image/{source.id}"
-    pyramid = _json(workspace, source, "pyramid.json")
-    found = {"url": f"{base}/overview.jpg", "tiles": pyramid and pyramid | {"base": f"{base}/tiles"}}
-    return found | {"x": place["x0"], "y": place["y0"], "width": place["width_px"], "height": place["height_px"]}
-
-
-def _json(workspace: Workspace, result: Result, name: str) -> dict[str, Any] | None:
-    try:
-        return json.loads(workspace.path(result, f"image/{name}").read_text(encoding="utf-8"))
-    except (SpatialMetaError, FileNotFoundError):
-        return None
 
 
 def _spot(workspace: Workspace, result: Result, view: View) -> dict[str, Any]:
@@ -246,6 +213,13 @@ def _first(view: View, categories: Sequence[str]) -> dict[str, Any] | None:
     if features:
         return features[0]
     return {"kind": "obs", "name": next(iter(view.meta["obs"]))} if view.meta["obs"] else None
+
+
+def _first_category(columns: Sequence[Mapping[str, Any]]) -> str | None:
+    """The column whose categories are listed when nobody chose: clusters, else samples, else the first."""
+    sizes = {c["name"]: len(c["categories"]) for c in columns if "categories" in c}
+    several = (c for c in (keys.LEIDEN, keys.SAMPLE) if sizes.get(c, 0) > 1)
+    return next(several, next(iter(sizes), None))
 
 
 def _first_features(view: View) -> list[dict[str, Any]]:

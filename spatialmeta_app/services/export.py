@@ -148,7 +148,7 @@ def _uns_slots(meta: Mapping[str, Any]) -> list[Slot]:
     slots.append(
         Slot(f"uns['{keys.UNS}']['{keys.HISTORY}']", f"{steps_done} steps", "settings, seed, inputs, versions, time")
     )
-    if meta.get("image"):
+    if meta.get("pictures"):
         slots.append(Slot("uns['spatial']", "", "histology and scale factors, as squidpy reads them", None, "images"))
     return slots
 

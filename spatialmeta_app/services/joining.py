@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from core import keys
 from core.errors import SpatialMetaError
-from spatialmeta_app.services import results
+from core.joining import ConcatConfig
+from spatialmeta_app.services import results, steps
 from spatialmeta_app.workspace import Result, Sample, Workspace, WorkspaceError
 
 if TYPE_CHECKING:
@@ -36,7 +37,16 @@ def suggested_name(workspace: Workspace, samples: Sequence[Sample]) -> str:
     return " + ".join(sample.name for sample in samples)[:80]
 
 
-def join(workspace: Workspace, store: JobStore, sample: str, others: Sequence[str], name: str, *, user: str) -> Sample:
+def join(
+    workspace: Workspace,
+    store: JobStore,
+    sample: str,
+    others: Sequence[str],
+    name: str,
+    *,
+    config: ConcatConfig | None = None,
+    user: str,
+) -> Sample:
     """A new sample that joins *sample* and *others*, with the job that makes its joint object queued.
 
     Raises
@@ -55,7 +65,7 @@ def join(workspace: Workspace, store: JobStore, sample: str, others: Sequence[st
         if workspace.chosen(part, "reassign") is None:
             raise WorkspaceError(f"a reassignment of {part.name}", found="none yet", mend="Reassign it first.")
     made = workspace.create_sample(project, name.strip() or suggested_name(workspace, parts), parts=parts)
-    store.submit("reassign", project=project, sample=made, user=user, config={})
+    steps.submit(workspace, store, made.id, "reassign", config or ConcatConfig(), user=user)
     return made
 
 

@@ -334,25 +334,6 @@ def quality_columns(view: View) -> dict[str, str]:
 # maps
 
 
-def histology(workspace: Workspace, sample: str) -> dict[str, Any] | None:
-    """Address and size in full-resolution px of the sample's picture, or None."""
-    from core.errors import SpatialMetaError
-
-    st = workspace.chosen(sample, "st")
-    if st is None:
-        return None
-    try:
-        workspace.path(st, "image/overview.jpg")
-        place = open_view(workspace, st).meta["image"]
-    except SpatialMetaError:
-        return None
-    return (
-        {"url": f"/api/image/{st.id}/overview.jpg", "width": place["width_px"], "height": place["height_px"]}
-        if place
-        else None
-    )
-
-
 def category(view: View, name: str) -> tuple[np.ndarray, list[str]]:
     """Codes (n,) with -1 for none, and names, of a categorical column."""
     column = view.obs(name)

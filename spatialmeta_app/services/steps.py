@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.cli.arguments import flags_of
+from core.joining import ConcatConfig
 from core.options import from_mapping, options
 from core.pipeline import STEPS
 from spatialmeta_app.workspace.records import CHAIN, IMPORTS, Result
@@ -176,28 +177,43 @@ def changed_settings(step: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of *config* that differ from the step's defaults; all of them for an import."""
     if step not in STEPS:
         return dict(config)
-    defaults = _defaults(step)
+    defaults = {name: value for kind in _kinds(step) for name, value in _defaults(kind).items()}
     return {name: value for name, value in config.items() if name in defaults and value != defaults[name]}
+
+
+def _kinds(step: str) -> tuple[type, ...]:
+    """The Configs that a run of *step* may have: a sample that joins others joins them where others reassign."""
+    return (STEPS[step].Config, ConcatConfig) if step == "reassign" else (STEPS[step].Config,)
+
+
+def config_kind(step: str, names: Iterable[str]) -> type:
+    """The Config of *step* that has the settings *names*."""
+    names = set(names)
+    return max(_kinds(step), key=lambda kind: len(names & set(_defaults(kind))))
 
 
 def config_of(step: str, values: Mapping[str, Any]) -> Any:
     """The Config of a kept run; settings that this version does not know any more are left out."""
-    known = _defaults(step)
-    return from_mapping(STEPS[step].Config, {name: value for name, value in values.items() if name in known})
+    kind = config_kind(step, values)
+    known = _defaults(kind)
+    return from_mapping(kind, {name: value for name, value in values.items() if name in known})
 
 
-def _defaults(step: str) -> dict[str, Any]:
-    return {o.name: o.default for o in options(STEPS[step].Config)}
+def _defaults(kind: type) -> dict[str, Any]:
+    return {o.name: o.default for o in options(kind)}
 
 
-def command_line(step: str, config: Any, files: Mapping[str, str] | None = None) -> str:
+def command_line(step: str, config: Any, files: Mapping[str, str] | None = None, *, parts: int = 2) -> str:
     """The command that does the same as a run of *step* with *config* (a Config or a mapping).
 
-    *files* maps steps to file names; :data:`FILES` where not given.
+    *files* maps steps to file names; :data:`FILES` where not given. *parts* is the number of samples to join.
     """
     names = {**FILES, **(files or {})}
-    words = ["python", "-m", "core", step, *_input_words(step, names), "--out", names[step]]
     config = config if dataclasses.is_dataclass(config) else config_of(step, config)
+    command, inputs = step, _input_words(step, names)
+    if isinstance(config, ConcatConfig):
+        command, inputs = "concat", [f"JOINT_{i}.h5ad" for i in range(1, parts + 1)]
+    words = ["python", "-m", "core", command, *inputs, "--out", names[step]]
     return " ".join(shlex.quote(word) for word in (*words, *flags_of(config)))
 
 
@@ -218,8 +234,7 @@ def script(results: list[Result]) -> str:
     steps = sorted((r for r in results if r.step in order), key=lambda r: order[r.step])
     joined = [r for r in steps if r.step == "reassign" and set(r.inputs) != set(CHAIN["reassign"])]
     if joined:  # its parts have scripts of their own
-        parts = [f"JOINT_{i}.h5ad" for i in range(1, len(joined[0].inputs) + 1)]
-        first = shlex.join(["python", "-m", "core", "concat", *parts, "--out", FILES["reassign"]])
+        first = command_line("reassign", joined[0].config, parts=len(joined[0].inputs))
         rest = [command_line(r.step, r.config) for r in steps if r.step not in ("align", "reassign")]
         return "\n".join(["#!/bin/sh", "# Joins the samples, then goes on.", "set -e", "", first, *rest, ""])
     lines = ["#!/bin/sh", "# Repeats the work from the two sections. Made by SpatialMETA.", "set -e", ""]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core import keys
-from spatialmeta_app.workspace.overview import largest_image
 from spatialmeta_app.workspace.views import COUNTS_FIRST, FEATURE_TEXT, MISSING, counts
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def write_view(adata: AnnData, directory: Path) -> None:
         "layers": list(layers),
         "default_layer": next((name for name in COUNTS_FIRST if name in layers), next(iter(layers), None)),
         "columns": _write_features(adata, layers.get(keys.COUNTS, adata.X), directory / "features.npz"),
-        "image": _place(adata),
+        "pictures": sum("images" in entry for entry in adata.uns.get(keys.UNS_SPATIAL, {}).values()),
     }
     np.save(directory / "names.npy", adata.obs_names.to_numpy(dtype=str))
     for name, values in layers.items():
@@ -146,16 +145,6 @@ def _feature_column(column: pd.Series, *, text: bool) -> np.ndarray | None:
     if pd.api.types.is_numeric_dtype(column) and not text:
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     return column.astype(object).where(column.notna(), "").astype(str).to_numpy(dtype=str)
-
-
-def _place(adata: AnnData) -> dict[str, float] | None:
-    if keys.SPATIAL_LAYOUT in adata.obsm:  # each image fits one of the samples only
-        return None
-    found = largest_image(adata)
-    if found is None:
-        return None
-    pixels, scale = found
-    return {"x0": 0.0, "y0": 0.0, "width_px": pixels.shape[1] / scale, "height_px": pixels.shape[0] / scale}
 
 
 def _scale(adata: AnnData) -> dict[str, Any]:

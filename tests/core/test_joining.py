@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import warnings
+
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +16,7 @@ from core.pipeline import history, run_concat
 from core.preprocessing import FeaturesConfig, select_features
 from core.reassignment import reassign
 from tests.core.pairs import pair
+from tests.core.spatial.test_graph import squidpy
 
 
 def joints() -> dict[str, AnnData]:
@@ -66,6 +70,19 @@ def test_images_are_kept_and_the_layout_has_no_overlap(tmp_path) -> None:
     np.testing.assert_allclose(layout[right], entry["scale"] * xy[right] + (entry["x"], entry["y"]))
 
 
+def test_pictures_of_neighbours_do_not_overlap() -> None:
+    parts = {}
+    for name in ("a", "b"):
+        parts[name] = reassign(*pair())
+        high = parts[name].obsm[keys.SPATIAL].max(axis=0)
+        width, height = np.ceil(0.1 * (high + 300)).astype(int)
+        factors = {"tissue_hires_scalef": 0.1, "spot_diameter_fullres": 60.0}
+        library = {"images": {"hires": np.zeros((height, width, 3))}, "scalefactors": factors}
+        parts[name].uns["spatial"] = {"one": library}
+    joined = concat(parts).uns[keys.UNS][keys.JOINED]
+    assert joined["a"]["x"] + width / 0.1 <= joined["b"]["x"]  # the right edge of the one, the left edge of the other
+
+
 def test_joining_twice_keeps_the_names() -> None:
     parts = joints()
     twice = concat({"both": concat(parts), "third": reassign(*pair(seed=5))})
@@ -104,6 +121,29 @@ def test_refusals() -> None:
         concat({"a": joint})
     with pytest.raises(DataError, match="Reassign"):
         concat({"a": joint, "b": pair()[0]})
+
+
+def test_a_sample_without_an_image_is_drawn_with_the_others() -> None:
+    """squidpy leaves out, without a word, a sample that has no library where others have."""
+    parts = joints()
+    for part in parts.values():
+        part.obs["kind"] = pd.Categorical(["a", "b"] * (part.n_obs // 2) + ["a"] * (part.n_obs % 2))
+        factors = {"tissue_hires_scalef": 0.02, "spot_diameter_fullres": 60.0}
+        part.uns["spatial"] = {"one": {"images": {"hires": np.zeros((40, 40, 3))}, "scalefactors": factors}}
+    del parts["right/2"].uns["spatial"]
+    joined = concat(parts)
+    blank = joined.uns["spatial"]["right_2"]
+    assert blank["scalefactors"]["spot_diameter_fullres"] == 30.0  # twice the µm for each pixel
+    own = joined.obsm[keys.SPATIAL][(joined.obs[keys.SAMPLE] == "right_2").to_numpy()]
+    on_image = own * blank["scalefactors"]["tissue_hires_scalef"]
+    assert (on_image.max(axis=0) < blank["images"]["hires"].shape[1::-1]).all()
+    mpl.use("Agg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # squidpy uses what matplotlib deprecates
+        drawn = squidpy().pl.spatial_scatter(joined, color="kind", library_key=keys.SAMPLE, return_ax=True)
+    assert len(drawn) == 2
+    counts = [max(len(c.get_paths()) for c in ax.collections) for ax in drawn]
+    assert sorted(counts) == sorted(part.n_obs for part in parts.values())
 
 
 def test_vicari_sections_are_joined(data_dir) -> None:

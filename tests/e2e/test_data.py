@@ -199,12 +199,36 @@ def test_a_blocking_check_locks_the_way_on(page: Page, tmp_path: Path) -> None:
     expect(page.get_by_role("link", name="Next: Align")).to_be_visible(timeout=IMPORT_MS)
 
 
-def _table(path: Path) -> Path:
-    grid = np.stack(np.meshgrid(np.arange(6), np.arange(6)), axis=-1).reshape(-1, 2)
-    values = np.random.default_rng(2).random((36, 3)) * 100
-    frame = pd.DataFrame(np.hstack([grid, values]), columns=["x", "y", "154.0499", "288.1186", "421.1910"])
-    frame.to_csv(path, index=False)
+def _table(path: Path, masses: tuple[str, ...] = ("154.0499", "288.1186", "421.1910"), pixels: int = 36) -> Path:
+    """The first *pixels* of a raster of 6 x 6, in an order of their own."""
+    rng = np.random.default_rng(2)
+    grid = np.stack(np.meshgrid(np.arange(6), np.arange(6)), axis=-1).reshape(-1, 2)[rng.permutation(36)]
+    values = rng.random((36, len(masses))) * 100
+    frame = pd.DataFrame(np.hstack([grid, values]), columns=["x", "y", *masses])
+    frame[:pixels].to_csv(path, index=False)
     return path
+
+
+def test_both_ion_modes_become_one_section(page: Page, app_server: Server, tmp_path: Path) -> None:
+    positive = _table(tmp_path / "positive.csv")
+    negative = _table(tmp_path / "negative.csv", ("145.0619", "154.0499"), pixels=30)
+    new_project(page)
+    choose(page, "sm", positive)
+    expect(page.locator(".sm-tile-head", has_text="36 pixels × 3 metabolites")).to_be_visible(timeout=IMPORT_MS)
+    choose(page, "negative", negative)
+    expect(page.locator(".sm-tile-head", has_text="30 pixels × 5 metabolites")).to_be_visible(timeout=IMPORT_MS)
+    expect(slot(page, "negative").locator(".sm-file")).to_contain_text("negative.csv")
+    check = page.locator(".sm-check", has_text="Ion modes")
+    expect(check).to_contain_text("3 features of the positive mode and 2 features of the negative mode")
+    expect(check).to_contain_text("30 pixels are in both, of 36 positive and 30 negative.")
+
+    made = max(app_server.data.glob("projects/*/samples/*/results/*/data.h5ad"), key=lambda p: p.stat().st_mtime)
+    merged = anndata.read_h5ad(made)
+    both = pd.read_csv(positive).merge(pd.read_csv(negative), on=["x", "y"])
+    order = np.lexsort(merged.obsm["spatial"].T)
+    values = np.asarray(merged.X.todense())[order]
+    np.testing.assert_allclose(values, both.sort_values(["y", "x"]).to_numpy()[:, 2:], rtol=1e-6)
+    assert merged.var["polarity"].tolist() == ["positive"] * 3 + ["negative"] * 2
 
 
 def test_imzml_waits_for_its_ibd(page: Page, data_dir: Path) -> None:

@@ -15,12 +15,12 @@ from tests.e2e.test_steps import STEP_MS, field, part, run, visit
 
 @pytest.fixture(scope="module")
 def seeded(app_server: Server) -> Seeded:
-    """Two samples of a project, reassigned; the second lacks a gene."""
+    """Two samples of a project, each on its picture, reassigned; the second lacks a gene."""
     first = seed(app_server, aligned=True)
     second = Seeded(first.workspace, first.workspace.create_sample(first.sample.project, "section 2"), first.pair)
     for sample, genes in ((first, slice(None)), (second, slice(1, None))):
         if sample is second:
-            _keep(first.workspace, second.sample, "st", first.pair.st[:, genes].copy())
+            _keep(first.workspace, second.sample, "st", first.read("st")[:, genes].copy())
             _keep(first.workspace, second.sample, "sm", first.pair.sm)
             _keep(first.workspace, second.sample, "align", first.read("align"))
         joint = pipeline.run_step("reassign", {"st": sample.read("st"), "sm": sample.read("align")})
@@ -111,6 +111,7 @@ def test_a_grid_and_the_audit_of_one_place(page: Page, seeded: Seeded, axe) -> N
 def test_two_samples_are_joined_and_go_on_as_one(page: Page, seeded: Seeded, axe) -> None:
     visit(page, seeded, "reassign")
     page.get_by_label("section 2").check()
+    page.get_by_label("m/z tolerance").fill("5")
     page.get_by_role("button", name="Join samples").click()
     page.wait_for_function("([old]) => !location.pathname.includes(old)", arg=[seeded.sample.id])
     expect(page.locator("#joined-report")).to_contain_text("section 2", timeout=STEP_MS)
@@ -120,6 +121,12 @@ def test_two_samples_are_joined_and_go_on_as_one(page: Page, seeded: Seeded, axe
     joined = Seeded(seeded.workspace, made, seeded.pair)
     joint, gene = joined.read("reassign"), seeded.pair.st.var_names[0]
     assert gene not in joint.var_names
+    assert joined.chosen("reassign").config == {"mz_tolerance_ppm": 5}
+    expect(page.get_by_label("m/z tolerance")).to_have_value("5")
+    expect(part(page, "reassign", "command")).to_contain_text(
+        "python -m core concat JOINT_1.h5ad JOINT_2.h5ad --out JOINT.h5ad --mz-tolerance-ppm=5"
+    )
+    expect(page.locator("#joined-map .imagelayer image")).to_have_count(2)  # each sample on its own picture
     page.get_by_text("Lost of section 1").click()
     expect(page.locator("#joined-report")).to_contain_text(gene)
     axe(page)
@@ -132,6 +139,10 @@ def test_two_samples_are_joined_and_go_on_as_one(page: Page, seeded: Seeded, axe
     expect(page.locator("#features-table thead")).to_contain_text("Samples")
     page.goto(joined.path("explore"))
     expect(page.locator("#explore-count")).to_contain_text(f"{joint.n_obs:,}")
+    pictures = page.locator("#explore-stage .ex-image img")
+    expect(pictures).to_have_count(2)
+    first, second = (picture.bounding_box() for picture in pictures.all())
+    assert first["x"] + first["width"] <= second["x"]
     visit(page, joined, "integrate")
     page.goto(joined.path("data"))
     expect(page.get_by_text("A joined sample")).to_be_visible()

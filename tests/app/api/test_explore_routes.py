@@ -83,7 +83,7 @@ def test_one_range_for_several_results_is_numpys_percentile_of_both(client, base
 
 
 def test_histology_is_a_picture_at_its_address(client, base, made) -> None:
-    url = client.get(f"{base}/meta").get_json()["image"]["url"]
+    url = client.get(f"{base}/meta").get_json()["images"][0]["url"]
     answer = client.get(url)
     assert answer.mimetype == "image/jpeg"
     assert Image.open(io.BytesIO(answer.data)).size == (70, 60)

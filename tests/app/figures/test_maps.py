@@ -65,8 +65,9 @@ def test_links_draw_each_pixel_from_the_spot() -> None:
 
 
 def test_the_histology_spans_its_pixels() -> None:
-    image = maps.histology("/x.jpg", 2000, 1500)
-    figure = maps.numbers(XY, np.arange(3.0), label="", image=image)
+    pictures = [{"url": "/x.jpg", "x": 10, "y": 20, "width": 2000, "height": 1500, "tiles": None}]
+    figure = maps.numbers(XY, np.arange(3.0), label="", images=maps.histology(pictures))
+    assert (figure.layout.images[0].x, figure.layout.images[0].y) == (10, 20)
     assert (figure.layout.images[0].sizex, figure.layout.images[0].sizey) == (2000, 1500)
     assert figure.layout.images[0].yref == "y"
 

@@ -45,8 +45,8 @@ def test_describe(workspace, made) -> None:
     assert meta["spot"]["symbol"] == "circle"
     assert meta["spot"]["diameter_px"] == pytest.approx(55 / UM_PER_PX)  # printed, not the theoretical 65 µm
     assert meta["spot"]["pitch_px"] == pytest.approx(PITCH_PX, rel=1e-4)
-    assert meta["image"]["url"] == f"/api/image/{made.results['st'].id}/overview.jpg"
-    assert (meta["image"]["width"], meta["image"]["height"]) == (7000, 6000)
+    assert meta["images"][0]["url"] == f"/api/image/{made.results['st'].id}/overview.jpg"
+    assert (meta["images"][0]["width"], meta["images"][0]["height"]) == (7000, 6000)
     region = next(c for c in meta["columns"] if c["name"] == "region")
     counts = made.joint.obs["region"].value_counts()
     assert dict(zip(region["categories"], region["counts"], strict=True)) == counts.to_dict()
@@ -57,9 +57,9 @@ def test_describe(workspace, made) -> None:
 def test_an_unaligned_section_is_its_own_frame_of_squares(workspace, made) -> None:
     meta = explore.describe(workspace, made.results["sm"])
     assert meta["frame"] == "sm"
-    assert meta["image"] is None
+    assert meta["images"] == []
     assert meta["spot"]["symbol"] == "square"
-    assert explore.describe(workspace, made.results["align"])["image"] is not None
+    assert explore.describe(workspace, made.results["align"])["images"]
 
 
 def test_search_mixes_features_and_columns(view) -> None:

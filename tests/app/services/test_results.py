@@ -128,7 +128,3 @@ def test_a_category_has_minus_one_for_missing(workspace, sample, keep, reassigne
     result = keep("reassign", joint)
     codes, names = results.category(results.open_view(workspace, result), "leiden")
     assert (names, codes[3], codes[1]) == (["0", "1"], -1, 1)
-
-
-def test_no_histology_is_no_picture(workspace, sample, imported) -> None:
-    assert results.histology(workspace, sample.id) is None

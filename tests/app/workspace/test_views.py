@@ -120,7 +120,7 @@ def test_meta(view):
     assert (meta["n_obs"], meta["n_vars"]) == (N, GENES + METABOLITES)
     assert meta["features"] == {keys.ST: GENES, keys.SM: METABOLITES}
     assert (meta["um_per_px"], meta["spot_diameter_px"]) == (0.62, 89.0)
-    assert meta["image"] == {"x0": 0.0, "y0": 0.0, "width_px": 2000.0, "height_px": 3000.0}
+    assert meta["pictures"] == 1
     assert meta["spatialmeta"]["alignment"] == {"dice": 0.9, "nan": None}
     assert meta["spatialmeta"]["history"] == []
 
