@@ -1,63 +1,227 @@
-"""Explore: bytes and server time of each interaction at 5,000, 100,000 and 1,000,000 spots, browser time of a recolour,
-and the search box at 40,000 features.
+"""Explore: bytes, server time and browser time of each interaction at 5,000, 100,000 and 1,000,000 points, beside the
+authors' Dash wrapper; and the search box at 40,000 features.
 
-Beside them stands what a page sends that returns a whole Plotly figure at each click, as the authors' wrapper does: all
-coordinates, all colours, and the histology inside the figure.
+Bytes are those of the requests' bodies and the answers to /api, scripts left out (the wrapper's: of its layout and its
+callbacks). Server time is the wall time of the same requests asked again from here, one after the other; the wrapper is
+asked inside its own process, so its answers do not even cross a socket. Browser time runs from the call to the painted
+frame in Chromium, which paints WebGL without a graphics card. ``SPATIALMETA_BENCH_POINTS=5000,100000``: other sizes;
+``SPATIALMETA_BENCH_WRAPPER_S``: how long the wrapper may take (it says why where it gives up).
 """
 
 from __future__ import annotations
 
-import base64
-import io
-import json
+import os
 import statistics
 import tempfile
 import time
-import urllib.parse
-import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
 import pandas as pd
-from PIL import Image
+from playwright.sync_api import Page, Response, sync_playwright
+from scipy import ndimage, sparse
 
-from core import keys
+from benchmarks import peers
+from benchmarks.timing import ask, median_s
+from core import io, keys
 from spatialmeta_app.config import Settings
 from spatialmeta_app.services import explore
-from spatialmeta_app.workspace import Workspace
+from spatialmeta_app.workspace import Workspace, overview
 from spatialmeta_app.workspace.viewing import write_view
-from spatialmeta_app.workspace.views import View
-from tests.e2e.serving import running
+from spatialmeta_app.workspace.views import View, counts
+from tests.e2e.browser import launch
+from tests.e2e.serving import Server, running
+from tests.e2e.test_explore import READY
 
-SIZES = (5_000, 100_000, 1_000_000)
-AIMS_MS = {5_000: 150, 100_000: 500, 1_000_000: 1000}
-REPEATS = 7
-WIDTH, HEIGHT = 750, 780  # of the picture in the middle at 1440 x 900
+SIZES = "5000,100000,1000000"
+GENES = 20
+REPEATS = 5
+WRAPPER_S = "600"
+SEARCH = ("gene1234", "798.5", "metabolite 77", "ensg0000", "e", "zzzz")
+PITCH = 100.0
+WAIT_MS = 300_000
+NOTED_MS = 1000  # answers are told to this process a moment after the page has them
+AIM_BYTES, AIM_TIME, AIM_SEARCH_MS = 20, 10, 100
+AIMS_MS = {5_000: 150, 100_000: 500, 1_000_000: 1000}  # of a recolour, and at a million of a selection, to the paint
 
-
-@dataclass(frozen=True)
-class Section:
-    page: str
-    api: str
-    spots: int
-    extent: float
+#: until the views have painted what was asked for; `before` counts the server's pictures until then
+PAINTED = """async (before) => { const p = SpatialMetaExplore.page, frame = () => new Promise(requestAnimationFrame);
+  while (p.meta.raster && (p.rasters[0].painted || 0) <= before) await frame();
+  do await frame(); while (!p.spatial.idle); }"""
+RECOLOUR = f"""async (name) => {{ const p = SpatialMetaExplore.page, hit = (await p.search(name))[0];
+  const before = p.rasters[0].painted || 0, start = performance.now();
+  await p.colourBy(hit); await ({PAINTED})(before); return performance.now() - start; }}"""
+PAN = """async () => { const p = SpatialMetaExplore.page, times = [], frame = () => new Promise(requestAnimationFrame);
+  await frame();
+  for (let i = 0; i < 20; i++) {
+    const start = performance.now();
+    p.spatial.panBy(i % 2 ? 6 : -6, 3);
+    await frame();
+    await frame();
+    times.push((performance.now() - start) / 2);
+  }
+  return times.sort((a, b) => a - b)[10]; }"""
+ZOOM = f"""async () => {{ const p = SpatialMetaExplore.page, before = p.rasters[0].painted || 0;
+  p.zoom(2); await ({PAINTED})(before); await new Promise((done) => setTimeout(done, 800)); }}"""
+SELECT = """async () => { const p = SpatialMetaExplore.page, [x0, y0, x1, y1] = p.spatial.extent, s = 0.32;
+  const [a, b] = [x0 + s * (x1 - x0), y0 + s * (y1 - y0)], [c, d] = [x1 - s * (x1 - x0), y1 - s * (y1 - y0)];
+  const before = p.rasters[0].painted || 0, start = performance.now();
+  p.findings.summary = null;
+  const ring = [[a, b], [c, b], [c, d], [a, d], [a, b]];
+  p.findings.select({ op: "set", space: "spatial", geometry: { type: "Polygon", coordinates: [ring] } });
+  while (!p.findings.summary) await new Promise(requestAnimationFrame);
+  await (PAINTED)(before); return performance.now() - start; }""".replace("PAINTED", PAINTED)
 
 
 def main() -> None:
+    sizes = [int(n) for n in os.environ.get("SPATIALMETA_BENCH_POINTS", SIZES).split(",")]
     _search()
+    print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; other work makes every time longer")
     with (
         tempfile.TemporaryDirectory() as folder,
         running(Path(folder) / "data", demo="0", min_free_bytes="0") as server,
+        sync_playwright() as playwright,
+        launch(playwright) as browser,
     ):
-        sections = [_section(server.data, spots) for spots in SIZES]
-        for section in sections:
-            _server(server.url, section)
-        for spots in SIZES[:2]:
-            _whole_figure(spots)
-        _browser(server.url, sections)
+        for n in sizes:
+            adata = section(n)
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            ours = interactions(page, server, store(server, adata))
+            page.close()
+            _print(n, ours)
+            _compare(ours, wrapper(adata, Path(folder)))
+
+
+@dataclass
+class Cost:
+    """Bytes that travelled, seconds of the server, milliseconds from the call to the picture."""
+
+    bytes: int = 0
+    server_s: float = 0.0
+    browser_ms: float | None = None
+
+
+@dataclass
+class Traffic:
+    """The data requests of a page, polls left out."""
+
+    seen: list[tuple[str, str, bytes | None]] = field(default_factory=list)
+
+    def note(self, response: Response) -> None:
+        request = response.request
+        if "/api/view/" not in request.url and "/api/image/" not in request.url:
+            return
+        self.seen.append((request.url, request.method, request.post_data_buffer))
+
+    def cost(self, browser_ms: float | None, repeats: int = REPEATS) -> Cost:
+        """What was seen since the last time, and how long the server takes for it."""
+        seen, self.seen = self.seen, []
+        bytes_ = sum(len(ask(*each)) + len(each[2] or b"") for each in seen)
+        return Cost(bytes_, sum(median_s(lambda each=each: ask(*each), repeats) for each in seen), browser_ms)
+
+
+def interactions(page: Page, server: Server, path: str) -> dict[str, Cost]:
+    """Cost of each interaction with the section at *path*."""
+    page.set_default_timeout(WAIT_MS)
+    traffic, found = Traffic(), {}
+    page.on("response", traffic.note)
+    start = time.perf_counter()
+    page.goto(server.url + path)
+    page.wait_for_function(READY, timeout=WAIT_MS)
+    page.evaluate(f"({PAINTED})(0)")
+    first = 1e3 * (time.perf_counter() - start)
+    page.wait_for_timeout(1000)
+    found["first view"] = traffic.cost(first, 2)
+    times = []
+    for i in range(1, REPEATS + 1):
+        traffic.seen.clear()
+        times.append(page.evaluate(RECOLOUR, f"Gene{i}"))
+        page.wait_for_timeout(NOTED_MS)
+        traffic.seen = [s for s in traffic.seen if "/search" not in s[0]]
+    found["recolour"] = traffic.cost(statistics.median(times))
+    ms = page.evaluate(SELECT)
+    page.wait_for_timeout(NOTED_MS)
+    found["selection"] = traffic.cost(ms)
+    page.evaluate("SpatialMetaExplore.page.findings.clearSelection()")
+    page.wait_for_timeout(1000)
+    traffic.seen.clear()
+    page.evaluate(ZOOM)
+    page.wait_for_timeout(NOTED_MS)
+    found["zoom"] = traffic.cost(None)
+    found["pan, a frame"] = Cost(0, 0.0, page.evaluate(PAN))
+    return found
+
+
+def section(n: int) -> anndata.AnnData:
+    """*n* spots on a square raster, a few genes, and a smooth histology of 2,000 x 2,000 pixels."""
+    rng = np.random.default_rng(0)
+    values = sparse.random(n, GENES, density=0.2, format="csr", dtype=np.float32, rng=rng)
+    adata = anndata.AnnData(values)
+    adata.var_names = [f"Gene{i}" for i in range(GENES)]
+    adata.var[keys.TYPE] = keys.ST
+    adata.layers[keys.NORMALIZED] = values.copy()
+    side = int(np.ceil(np.sqrt(n)))
+    adata.obsm[keys.SPATIAL] = np.stack(np.divmod(np.arange(n), side)[::-1], axis=1).astype(float) * PITCH
+    adata.uns[keys.UNS] = {keys.UM_PER_PX: 1.0, keys.UM_PER_PX_SOURCE: "benchmark"}
+    picture = ndimage.gaussian_filter(rng.random((2000, 2000, 3)), (8, 8, 0))
+    picture = (255 * (picture - picture.min()) / np.ptp(picture)).astype(np.uint8)
+    factors = {"tissue_hires_scalef": 2000 / (side * PITCH), "spot_diameter_fullres": 55.0}
+    adata.uns[keys.UNS_SPATIAL] = {"section": {"images": {"hires": picture}, "scalefactors": factors}}
+    return adata
+
+
+def store(server: Server, adata: anndata.AnnData) -> str:
+    """Put the section into the application's data; its path on Explore."""
+    workspace = Workspace(Settings(data=Path(server.data), min_free_bytes=0, demo=False))
+    project = workspace.create_project("Benchmark", "nobody")
+    sample = workspace.create_sample(project, f"{adata.n_obs} spots")
+
+    def write(folder: Path) -> dict[str, Any]:
+        write_view(adata, folder / "view")
+        overview.write_histology(adata, folder / "image")
+        return counts(adata)
+
+    workspace.add_result(sample, "st", writer=write, config={}, inputs={})
+    return f"/p/{project.id}/{sample.id}/explore?colour=feature:Gene0"
+
+
+def wrapper(adata: anndata.AnnData, folder: Path) -> dict[str, Cost] | None:
+    """The same of the authors' wrapper; None where it is not installed."""
+    if peers.python() is None:
+        print("  the authors' wrapper is not installed here: `make peers`")
+        return None
+    path = folder / "section.h5ad"
+    io.write_h5ad(adata, path)
+    limit = float(os.environ.get("SPATIALMETA_BENCH_WRAPPER_S", WRAPPER_S))
+    try:
+        found = peers.run("wrapper.py", path, "Gene0", "Gene1", str(REPEATS), timeout_s=limit)
+    except RuntimeError as error:
+        print(f"  the wrapper gives nothing at this size: {str(error).strip().splitlines()[-1][:200]}")
+        return None
+    names = {"first": "first view", "recolour": "recolour", "selection": "selection"}
+    return {ours: Cost(int(found[its][1]), found[its][0]) for its, ours in names.items()}
+
+
+def _print(n: int, found: dict[str, Cost]) -> None:
+    print(f"{n:,} points")
+    for name, cost in found.items():
+        browser = "" if cost.browser_ms is None else f"   browser {cost.browser_ms:8.0f} ms"
+        if n in AIMS_MS and (name == "recolour" or (name == "selection" and n == max(AIMS_MS))):
+            browser += f" (aim {AIMS_MS[n]})"
+        print(f"  {name:14} {cost.bytes / 1e3:10,.1f} kB   server {1e3 * cost.server_s:8.1f} ms{browser}")
+
+
+def _compare(ours: dict[str, Cost], theirs: dict[str, Cost] | None) -> None:
+    for name, cost in (theirs or {}).items():
+        fewer, faster = cost.bytes / max(ours[name].bytes, 1), cost.server_s / max(ours[name].server_s, 1e-9)
+        aim = f" (aim at 5,000: {AIM_BYTES} and {AIM_TIME})" if name == "recolour" else ""
+        print(
+            f"  wrapper {name:14} {cost.bytes / 1e3:10,.1f} kB   server {1e3 * cost.server_s:8.1f} ms"
+            f"   ours: {fewer:,.0f} times fewer bytes, {faster:,.1f} times less time{aim}"
+        )
 
 
 def _search(features: int = 40_000) -> None:
@@ -78,131 +242,9 @@ def _search(features: int = 40_000) -> None:
         write_view(adata, Path(folder) / "view")
         view = View(Path(folder) / "view")
         explore.search(view, "warm")
-        for query in ("gene1234", "798.5", "metabolite 77", "ensg0000", "e", "zzzz"):
-            seconds = _median(lambda q=query: explore.search(view, q))
-            print(f"search {features:,} features for {query!r}: {1e3 * seconds:.1f} ms (aim: 100 ms)")
-
-
-def _section(data: Path, spots: int) -> Section:
-    rng = np.random.default_rng(0)
-    side = int(np.ceil(np.sqrt(spots)))
-    row, column = np.divmod(np.arange(spots), side)
-    values = np.stack([np.sin(column / side * k) + rng.random(spots) for k in range(1, 9)], axis=1).astype(np.float32)
-    adata = anndata.AnnData(values, obs=pd.DataFrame(index=pd.RangeIndex(spots).astype(str)))
-    adata.var_names = [f"feature{k}" for k in range(8)]
-    adata.var[keys.TYPE] = keys.ST
-    adata.obsm[keys.SPATIAL] = np.stack([column, row], axis=1).astype(float) * 100
-    adata.uns[keys.UNS] = {keys.UM_PER_PX: 1.0, keys.UM_PER_PX_SOURCE: "benchmark"}
-    workspace = Workspace(Settings(data=data))
-    project = workspace.create_project("Benchmark", "nobody")
-    sample = workspace.create_sample(project, f"{spots} spots")
-
-    def write(folder: Path) -> dict:
-        write_view(adata, folder / "view")
-        return {"n_obs": spots}
-
-    result = workspace.add_result(sample, "st", writer=write, config={}, inputs={})
-    page = f"/p/{project.id}/{sample.id}/explore"
-    return Section(page, f"/api/view/{result.id}", spots, side * 100.0)
-
-
-def _server(url: str, section: Section) -> None:
-    raster = section.spots > explore.RASTER_FROM
-
-    def picture(feature: int, share: float) -> str:
-        box = f"0,0,{section.extent * share:.0f},{section.extent * share:.0f}"
-        query = {"feature": feature, "box": box, "size": f"{WIDTH},{HEIGHT}", "diameter": 55, "round": 1}
-        return f"{section.api}/raster?{urllib.parse.urlencode(query)}"
-
-    ring = [[0, 0], [section.extent / 2, 0], [section.extent / 2, section.extent / 2], [0, 0]]
-    step = {"op": "set", "space": "spatial", "geometry": {"type": "Polygon", "coordinates": [ring]}}
-    body = json.dumps({"steps": [step], "value": {"index": 0, "layer": "counts"}, "column": None}).encode()
-    first = [f"{section.api}/meta", *([picture(0, 1.0)] if raster else [f"{section.api}/obsm/spatial"])]
-    calls = {
-        "first view": [(path, None) for path in first],
-        "recolour": [(picture(1, 1.0) if raster else f"{section.api}/feature/1", None)],
-        "zoom": [(picture(1, 0.1), None)] if raster else [],
-        "selection": [(f"{section.api}/selection", body)],
-    }
-    for name, requests in calls.items():
-        sent = sum(len(_ask(url + path, data)) for path, data in requests)
-        if not requests:
-            print(f"{section.spots:>9,} spots, {name:10}: nothing is asked")
-            continue
-        seconds = _median(lambda r=requests: [_ask(url + path, data) for path, data in r])
-        print(f"{section.spots:>9,} spots, {name:10}: {1e3 * seconds:7.1f} ms on the server, {sent / 1e3:9.1f} kB")
-
-
-def _whole_figure(spots: int) -> None:
-    """A recolour where the figure is sent again: made and written as JSON, with a picture of 600 pixels inside."""
-    import plotly.graph_objects as go
-
-    rng = np.random.default_rng(0)
-    xy, image = rng.random((2, spots)).tolist(), rng.integers(0, 255, (600, 600, 3), dtype=np.uint8)
-
-    def make() -> int:
-        png = io.BytesIO()
-        Image.fromarray(image).save(png, "PNG")
-        source = "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
-        marker = {"color": rng.random(spots).tolist(), "colorscale": "Viridis"}
-        figure = go.Figure(go.Scattergl(x=xy[0], y=xy[1], mode="markers", marker=marker))
-        figure.add_layout_image(source=source, xref="x", yref="y", x=0, y=1, sizex=1, sizey=1)
-        return len(figure.to_json())
-
-    seconds, sent = _median(make), make()
-    print(f"{spots:>9,} spots, whole figure again: {1e3 * seconds:7.1f} ms on the server, {sent / 1e3:9.1f} kB")
-
-
-CLOCK = """async () => { const p = SpatialMetaExplore.page, times = [];
-  const hits = (await p.search('feature')).filter((hit) => hit.kind === 'feature');
-  const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
-  for (const hit of hits.slice(1, 6)) {
-    const start = performance.now(), before = p.rasters[0].painted || 0;
-    await p.colourBy(hit);
-    while (p.meta.raster && !((p.rasters[0].painted || 0) > before)) await frame();
-    await frame();
-    times.push(performance.now() - start);
-  }
-  const pan = performance.now();
-  for (let i = 0; i < 20; i++) { p.spatial.panBy(3, 2); await frame(); }
-  times.sort((a, b) => a - b);
-  return [times[2], (performance.now() - pan) / 20]; }"""
-
-
-def _browser(url: str, sections: list[Section]) -> None:
-    """From the click to the painted frame, in a real browser that paints WebGL without a graphics card."""
-    from playwright.sync_api import sync_playwright
-
-    from tests.e2e.browser import launch
-
-    with sync_playwright() as playwright, launch(playwright) as browser:
-        for section in sections:
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            start = time.perf_counter()
-            page.goto(url + section.page)
-            page.wait_for_function("() => window.SpatialMetaExplore?.page?.opened", timeout=120_000)
-            opened = time.perf_counter() - start
-            recolour, pan = page.evaluate(CLOCK)
-            print(
-                f"{section.spots:>9,} spots in the browser: open {opened:.1f} s, recolour {recolour:.0f} ms "
-                f"(aim: {AIMS_MS[section.spots]} ms), a step of a pan {pan:.0f} ms"
-            )
-            page.close()
-
-
-def _ask(url: str, data: bytes | None = None) -> bytes:
-    headers = {"X-SpatialMETA": "1", "Content-Type": "application/json"} if data else {}
-    with urllib.request.urlopen(urllib.request.Request(url, data=data, headers=headers)) as answer:
-        return answer.read()
-
-
-def _median(call: Callable[[], object]) -> float:
-    def timed() -> float:
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
-
-    return statistics.median(timed() for _ in range(REPEATS))
+        for query in SEARCH:
+            ms = 1e3 * median_s(lambda q=query: explore.search(view, q), REPEATS)
+            print(f"search {features:,} features for {query!r}: {ms:.1f} ms (aim: {AIM_SEARCH_MS} ms)")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,8 @@ the bytes that the same colours take as JSON numbers, which is what a figure sen
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import anndata
@@ -19,6 +16,7 @@ import numpy as np
 import psutil
 from scipy import sparse
 
+from benchmarks.timing import ask, median_s
 from core import keys
 from spatialmeta_app.config import Settings
 from spatialmeta_app.workspace import Workspace
@@ -47,8 +45,8 @@ def _recolour(server: Server, spots: int, genes: int = 1000) -> None:
     project, sample, result = _section(server.data, spots, genes)
     get = f"{server.url}/api/view/{result}/feature/"
     order = iter(np.random.default_rng(0).permutation(genes))
-    sent = len(_get(get + "0"))
-    seconds = _median(lambda: _get(get + str(next(order))))
+    sent = len(ask(get + "0"))
+    seconds = median_s(lambda: ask(get + str(next(order))), REPEATS)
     as_json = len(json.dumps(np.random.default_rng(0).random(spots).tolist()))
     print(
         f"recolour {spots:>7,} spots: {1e3 * seconds:6.1f} ms on the server, {sent / 1e3:7.1f} kB "
@@ -99,20 +97,6 @@ def _section(data: Path, spots: int, genes: int) -> tuple[str, str, str]:
 
     result = workspace.add_result(sample, "st", writer=write, config={}, inputs={})
     return project.id, sample.id, result.id
-
-
-def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url) as answer:
-        return answer.read()
-
-
-def _median(call: Callable[[], object]) -> float:
-    def timed() -> float:
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
-
-    return statistics.median(timed() for _ in range(REPEATS))
 
 
 if __name__ == "__main__":
