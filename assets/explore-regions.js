@@ -83,7 +83,7 @@
         if (this.findings.active && why !== "saved") this.findings.activate(this.findings.active); // where it is now
         else this.findings.paintShapes();
       }
-      this.measure();
+      if (why !== "edit" && why !== "merge") this.measure(); // once it is saved
     }
 
     append(geometry, kind, properties) {
@@ -341,7 +341,7 @@
       this.measuring?.abort();
       const measuring = (this.measuring = new AbortController());
       try {
-        const { measures } = await page.data.measure(this.document, measuring.signal);
+        const { measures } = await page.data.measures(measuring.signal);
         this.measures = new Map(Object.entries(measures));
         this.paint();
         this.paintSaved();

@@ -34,7 +34,7 @@
     selection(body, signal) { return post(`${this.base}/selection`, body, { signal }); }
     limits(body) { return post(`${this.base}/limits`, body); }
     async at(query) { return (await request(`${this.base}/at?${new URLSearchParams(query)}`)).json(); }
-    measure(document, signal) { return post(`${this.base}/measure`, { document }, { signal }); }
+    async measures(signal) { return (await request(`${this.base}/measures`, { signal, cache: "no-store" })).json(); }
     regions(column) { return post(`${this.base}/regions`, { column }); }
     outline(steps) { return post(`${this.base}/outline`, { steps }); }
     markers(body) { return post(`${this.base}/markers`, body); }
@@ -48,6 +48,17 @@
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
   const byId = (doc) => new Map(doc.features.map((f) => [f.id, f]));
   const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, "0")).join("");
+
+  const membersOf = ({ type, features, ...members }) => members;
+
+  /** What makes `mine` of `base`, as POST /api/annotations takes it: of a thousand regions one travels. */
+  function changesOf(base, mine) {
+    const was = byId(base), now = byId(mine), changes = { features: mine.features.filter((f) => !same(was.get(f.id), f)), removed: [...was.keys()].filter((id) => !now.has(id)) };
+    const usual = [...[...was.keys()].filter((id) => now.has(id)), ...[...now.keys()].filter((id) => !was.has(id))];
+    if (!same(usual, [...now.keys()])) changes.order = [...now.keys()];
+    if (!same(membersOf(base), membersOf(mine))) changes.members = membersOf(mine);
+    return changes;
+  }
 
   /** Bring my document onto somebody else's: both started from `base`. Nothing drawn is lost: what only one side touched
    *  is taken from it; what both changed stays as theirs, and mine is kept beside it under a new id; a shape that one
@@ -145,9 +156,8 @@
         if (same(this.document, this.head.document)) return;
         const sent = clone(this.document);
         try {
-          const revision = await post(this.url, { base: this.head.number, document: sent });
-          this.head = revision;
-          if (same(this.document, sent)) this.document = clone(revision.document);
+          const saved = await post(this.url, { base: this.head.number, changes: changesOf(this.head.document, sent) });
+          this.head = { ...saved, document: sent };
           this.onChange("saved");
           return;
         } catch (error) {

@@ -46,9 +46,13 @@ def head(sample: str) -> flask.Response:
 
 @bp.post("")
 def commit(sample: str) -> dict[str, Any]:
-    """``{base, document}`` -> the new revision; 409 where somebody saved since revision *base*."""
-    body = json_body("base", "document")
-    return shown(backend().annotations.commit(sample, body["document"], base=_base(body), user=current_user()))
+    """``{base, changes}`` or ``{base, document}`` -> the new revision, without its document, which the sender has; 409
+    where somebody saved since revision *base*. Changes: see :func:`spatialmeta_app.workspace.annotations.changed`."""
+    body, here = json_body("base"), backend().annotations
+    given = {"document": body.get("document"), "changes": body.get("changes")}
+    revision = shown(here.commit(sample, **given, base=_base(body), user=current_user()))
+    del revision["document"]
+    return revision
 
 
 @bp.post("/undo")

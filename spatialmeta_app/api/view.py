@@ -114,12 +114,13 @@ def selection(result_id: str) -> dict[str, Any]:
     return selections.summarise(_view(result), body["steps"], um=um, value=value, column=column)
 
 
-@bp.post("/<result_id>/measure")
-def measure(result_id: str) -> dict[str, Any]:
-    """``{document}`` -> ``{measures: {id: sizes}}`` of its regions and trajectories."""
-    body, result = json_body("document"), backend().workspace.result(result_id)
+@bp.get("/<result_id>/measures")
+def measures(result_id: str) -> dict[str, Any]:
+    """``{measures: {id: sizes}}`` of the regions and trajectories of its sample, as they are saved now."""
+    result = backend().workspace.result(result_id)
+    document = backend().annotations.head(result.sample).document
     um = explore.um_per_px(backend().workspace, result)
-    return {"measures": annotations.measure(_view(result), body["document"], um)}
+    return {"measures": annotations.measure(_view(result), document, um)}
 
 
 @bp.post("/<result_id>/outline")

@@ -29,6 +29,24 @@ def empty_document() -> dict[str, Any]:
     return {"type": "FeatureCollection", "features": []}
 
 
+def changed(document: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """*document* with *changes*: ``features`` (new ones, and those that take the place of one with their id),
+    ``removed`` (ids), and where they are not as before ``order`` (ids) and ``members`` (all but type and features).
+
+    Raises DataError where an id of *order* is no feature, or one is missing.
+    """
+    if not isinstance(changes, dict) or not isinstance(changes.get("features", []), list):
+        raise DataError("changes with a list of features", found=repr(changes)[:80])
+    removed = set(changes.get("removed", []))
+    by_id = {f["id"]: f for f in document["features"] if f["id"] not in removed}
+    by_id |= {_check_feature(f): f for f in changes.get("features", [])}
+    order = changes.get("order", list(by_id))
+    if len(order) != len(by_id) or set(order) != set(by_id):
+        raise DataError("every feature once in the order", found=f"{len(order)} of {len(by_id)}")
+    members = changes.get("members", {k: v for k, v in document.items() if k not in ("type", "features")})
+    return {**members, "type": "FeatureCollection", "features": [by_id[i] for i in order]}
+
+
 @dataclass(frozen=True)
 class Revision:
     """A state of a sample's annotations; number 0 is the empty document that every sample starts with."""
@@ -74,8 +92,17 @@ class Annotations:
             for r, kind in zip(rows, kinds, strict=True)
         ]
 
-    def commit(self, sample: str | Sample, document: dict[str, Any], *, base: int, user: str) -> Revision:
-        """Save *document*, which was made from revision *base*; on disk when this returns.
+    def commit(
+        self,
+        sample: str | Sample,
+        document: dict[str, Any] | None = None,
+        *,
+        base: int,
+        user: str,
+        changes: dict[str, Any] | None = None,
+    ) -> Revision:
+        """Save *document*, which was made from revision *base*, or what :func:`changed` makes of that revision's; on
+        disk when this returns.
 
         Raises
         ------
@@ -85,17 +112,18 @@ class Annotations:
             The document is not a FeatureCollection of regions and trajectories.
         """
         self._check_writable(sample)
-        return self._commit(sample, document, base=base, user=user)
+        return self._commit(sample, document, base=base, user=user, changes=changes)
 
     def seed(self, sample: str | Sample, document: dict[str, Any], *, user: str) -> Revision:
         """The first revision of a sample that has none, also where people may not draw: in the demonstration."""
         return self._commit(sample, document, base=0, user=user)
 
-    def _commit(self, sample: str | Sample, document: dict[str, Any], *, base: int, user: str) -> Revision:
-        text = _checked(document)
+    def _commit(self, sample: str | Sample, document: Any, *, base: int, user: str, changes: Any = None) -> Revision:
+        text = None if changes is not None else _checked(document)
         with self.database.write() as db:
             head = _head(db, key(sample))
             _check_base(db, head, base)
+            text = text or _checked(changed(_revision(db, head).document, changes))
             number = head["number"] if head else 0
             row = (number + 1, number + 1, head["content"] if head else 0, None, text)
             return _revision(db, _append(db, key(sample), row, user))

@@ -431,9 +431,12 @@ def test_a_thousand_regions_stay_usable(page: Page, sample: Explored, workspace:
         tools.root.addEventListener('pointermove', () => window.moves++); }"""
     )
     start = features[500]["geometry"]["coordinates"][0][6]
+    sent: list[int] = []
+    page.on("request", lambda r: r.method == "POST" and "/api/" in r.url and sent.append(len(r.post_data or "")))
     stroke(page, [start, (start[0] + 40, start[1] + 90)])
     settled(page)
     assert page.evaluate("window.moves") > 5
+    assert 0 < max(sent) < 2000  # bytes: one region travels, the document has half a million
     assert {"r500"} <= set(page.evaluate("[...window.touched]")) <= {"r500", "row r500"}
     changed = head().document["features"]
     assert [f["id"] for f, g in zip(changed, features, strict=True) if f["geometry"] != g["geometry"]] == ["r500"]

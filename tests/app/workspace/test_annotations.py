@@ -54,6 +54,31 @@ def test_commit_undo_redo(annotations, sample):
     assert [entry["kind"] for entry in annotations.history(sample)] == ["redo", "undo", "commit", "commit"]
 
 
+def test_changes_make_the_next_document_of_the_one_before(annotations, sample):
+    annotations.commit(sample, document("a", "b", "c"), base=0, user="ada")
+    b, d = (document(name)["features"][0] for name in "bd")
+    b["properties"]["color"] = "#445566"
+    saved = annotations.commit(sample, changes={"features": [d, b], "removed": ["a"]}, base=1, user="ada")
+    assert saved.document == {"type": "FeatureCollection", "features": [b, *document("c")["features"], d]}
+    looks = {"region": {"x": {"name": "y"}}}
+    changes = {"features": [], "order": ["d", "c", "b"], "members": {"categories": looks}}
+    saved = annotations.commit(sample, changes=changes, base=2, user="ada")
+    assert names(saved) == ["d", "c", "b"]
+    assert saved.document["categories"] == looks
+    assert annotations.head(sample).document == saved.document
+    assert names(annotations.undo(sample, "ada")) == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    "changes", [[], {"features": {}}, {"features": [{"id": "x"}]}, {"order": ["a"]}, {"order": ["a", "a"]}]
+)
+def test_changes_that_make_no_document_are_refused(annotations, sample, changes):
+    annotations.commit(sample, document("a", "b"), base=0, user="ada")
+    with pytest.raises(DataError):
+        annotations.commit(sample, changes=changes, base=1, user="ada")
+    assert names(annotations.head(sample)) == ["a", "b"]
+
+
 def test_undo_of_what_one_does_not_see_is_refused(annotations, sample):
     annotations.commit(sample, document("a"), base=0, user="ada")
     annotations.commit(sample, document("a", "b"), base=1, user="bob")
