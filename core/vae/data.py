@@ -11,7 +11,7 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from core.vae.distributions import SparseRows
+from core.vae.distributions import Rows
 
 #: the smoothed inputs of the encoders, which are dense by nature, are kept in half precision when they take at most
 #: this much; else they are computed batch by batch. The values are the same.
@@ -33,7 +33,7 @@ class Minibatch:
         Codes of the batch columns, int64, shape (rows, columns).
     """
 
-    targets: dict[str, SparseRows]
+    targets: dict[str, Rows]
     inputs: dict[str, Tensor]
     batch: Tensor
 
@@ -80,7 +80,7 @@ class Dataset:
 
     def take(self, rows: np.ndarray, device: torch.device) -> Minibatch:
         """The minibatch of the given spots, int64 (n,)."""
-        targets = {name: _sparse_rows(matrix[rows], device) for name, matrix in self.matrices.items()}
+        targets = {name: _rows(matrix, rows).to(device) for name, matrix in self.matrices.items()}
         inputs = {name: self._input(name, rows).to(device).float() for name in self._transforms}
         return Minibatch(targets, inputs, torch.from_numpy(self.batch[rows]).to(device))
 
@@ -103,10 +103,13 @@ class Dataset:
         return out
 
 
-def _sparse_rows(matrix: sparse.csr_matrix, device: torch.device) -> SparseRows:
-    dense = torch.from_numpy(matrix.toarray()).to(device)
-    values, columns = torch.from_numpy(matrix.data), torch.from_numpy(matrix.indices.astype(np.int64))
-    return SparseRows(dense, values.to(device), columns.to(device), dense.sum(1))
+def _rows(matrix: sparse.csr_matrix, rows: np.ndarray) -> Rows:
+    """Of a matrix without duplicate entries."""
+    from core.vae import kernels
+
+    values, totals = np.empty((len(rows), matrix.shape[1]), np.float32), np.empty(len(rows), np.float32)
+    kernels.dense_rows(matrix.indptr, matrix.indices, matrix.data, rows, values, totals)
+    return Rows(torch.from_numpy(values), torch.from_numpy(totals))
 
 
 def batches(spots: np.ndarray, size: int) -> list[np.ndarray]:

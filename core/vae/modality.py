@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from core.vae.distributions import SparseRows, gaussian_nll, zinb_nll
+from core.vae.distributions import Rows, gaussian_nll, zinb_nll
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,15 @@ class Likelihood(Protocol):
     """Output heads of a decoder with their error model. ``nll`` gives sums over a minibatch, one per repeat (see
     :func:`core.vae.distributions.zinb_nll`)."""
 
-    def nll(self, hidden: Tensor, rows: SparseRows, transform: Transform) -> Tensor: ...
+    def nll(self, hidden: Tensor, rows: Rows, transform: Transform) -> Tensor: ...
 
     def mean(self, hidden: Tensor) -> Tensor:
         """Expected values: shares of the library for counts, transformed values otherwise; (rows, features)."""
         ...
+
+
+def _on_cpu(hidden: Tensor) -> bool:
+    return hidden.device.type == "cpu" and hidden.dtype == torch.float32
 
 
 class Zinb(nn.Module):
@@ -108,16 +112,13 @@ class Zinb(nn.Module):
         by_spot = modality.dispersion == "spot"
         self.log_theta = nn.Linear(n_in, p) if by_spot else nn.Parameter(torch.zeros(p))
 
-    def nll(self, hidden: Tensor, rows: SparseRows, transform: Transform) -> Tensor:
-        repeats = len(hidden) // len(rows)
-        log_library = rows.totals.clamp_min(1e-6).log().repeat(repeats)[:, None]
-        log_mu = torch.log_softmax(self.rate(hidden).float(), dim=-1) + log_library
-        zi_logits = self.dropout_logits(hidden).float().clamp(-30.0, 30.0)
-        return zinb_nll(rows, log_mu, self._log_theta(hidden), zi_logits)
+    def nll(self, hidden: Tensor, rows: Rows, transform: Transform) -> Tensor:
+        if _on_cpu(hidden):
+            from core.vae import compiled
 
-    def _log_theta(self, hidden: Tensor) -> Tensor:
+            return compiled.zinb_nll(rows, hidden, self.rate, self.dropout_logits, self.log_theta)
         log_theta = self.log_theta(hidden).float() if isinstance(self.log_theta, nn.Module) else self.log_theta
-        return log_theta.clamp(-8.0, 8.0)  # beyond, NB is Poisson, and float32 loses lgamma's differences
+        return zinb_nll(rows, self.rate(hidden).float(), log_theta, self.dropout_logits(hidden).float())
 
     def mean(self, hidden: Tensor) -> Tensor:
         return torch.softmax(self.rate(hidden).float(), dim=-1)
@@ -131,13 +132,13 @@ class Gaussian(nn.Module):
         self.location = nn.Linear(n_in, len(modality.features))
         self.log_variance = nn.Linear(n_in, len(modality.features))
 
-    def nll(self, hidden: Tensor, rows: SparseRows, transform: Transform) -> Tensor:
-        repeats = len(hidden) // len(rows)
-        log_variance = self.log_variance(hidden).float().clamp(-8.0, 8.0)
-        each = gaussian_nll(
-            transform(rows.dense, rows.totals).repeat(repeats, 1), self.location(hidden).float(), log_variance
-        )
-        return each.view(repeats, -1).sum(1)
+    def nll(self, hidden: Tensor, rows: Rows, transform: Transform) -> Tensor:
+        target = transform(rows.values, rows.totals)
+        if _on_cpu(hidden):
+            from core.vae import compiled
+
+            return compiled.gaussian_nll(target, hidden, self.location, self.log_variance)
+        return gaussian_nll(target, self.location(hidden).float(), self.log_variance(hidden).float())
 
     def mean(self, hidden: Tensor) -> Tensor:
         return self.location(hidden).float()
@@ -150,9 +151,9 @@ class Mse(nn.Module):
         super().__init__()
         self.location = nn.Linear(n_in, len(modality.features))
 
-    def nll(self, hidden: Tensor, rows: SparseRows, transform: Transform) -> Tensor:
+    def nll(self, hidden: Tensor, rows: Rows, transform: Transform) -> Tensor:
         repeats = len(hidden) // len(rows)
-        each = (transform(rows.dense, rows.totals).repeat(repeats, 1) - self.location(hidden).float()).square()
+        each = (transform(rows.values, rows.totals).repeat(repeats, 1) - self.location(hidden).float()).square()
         return each.view(repeats, -1).sum(1)
 
     def mean(self, hidden: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from core.vae.config import IntegrateConfig
 from core.vae.data import Minibatch
-from core.vae.distributions import SparseRows
+from core.vae.distributions import Rows
 from core.vae.losses import kl_to_standard_normal, mmd
 from core.vae.modality import LIKELIHOODS, Modality, Transform
 from core.vae.nn import BatchEmbedding, mlp
@@ -92,8 +92,8 @@ class Module(nn.Module):
         """What the encoders see, by modality."""
         return minibatch.inputs or {name: self._transformed(name, rows) for name, rows in minibatch.targets.items()}
 
-    def _transformed(self, name: str, rows: SparseRows) -> Tensor:
-        return self.transforms[name](rows.dense, rows.totals)
+    def _transformed(self, name: str, rows: Rows) -> Tensor:
+        return self.transforms[name](rows.values, rows.totals)
 
     def forward(self, minibatch: Minibatch) -> Losses:
         """Draw z once and evaluate all terms (paper, eq. 18-19)."""
@@ -111,7 +111,7 @@ class Module(nn.Module):
         kl = kl_to_standard_normal(posterior.mean, posterior.sigma) / n
         return Losses(terms, kl, self._mmd(z, minibatch.batch), self._agreement(hidden, posterior.mean) / n)
 
-    def _reconstruct(self, name: str, sources: list[Tensor], rows: SparseRows) -> Tensor:
+    def _reconstruct(self, name: str, sources: list[Tensor], rows: Rows) -> Tensor:
         """Sum over a minibatch, from the joint sample and, where there are several modalities, from the modality's
         own mean: one pass through a shared decoder."""
         transform = self.transforms[name]

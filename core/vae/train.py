@@ -14,11 +14,13 @@ import torch
 from core.context import Context
 from core.errors import Cancelled, ConfigError, NotConvergedError
 from core.vae import checkpoint
+from core.vae.adam import Adam
 from core.vae.config import AUTO, IntegrateConfig, as_plain
 from core.vae.data import Dataset, batches
 from core.vae.module import Losses, Module
 
 CHECKPOINT = "training.pt"
+FORMAT = 2  # of the checkpoint
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,7 @@ class _Trainer:
         self.device = choose_device(config.device)
         self.module = module.to(self.device)
         self.dataset, self.config, self.context = dataset, config, context
-        fused = self.device.type in {"cpu", "cuda"}
-        self.optimizer = torch.optim.Adam(module.parameters(), lr=config.learning_rate, fused=fused)
+        self.optimizer = Adam(module.parameters(), config.learning_rate)
         self.train_spots, self.validation_spots = self._split()
         self.state = _State()
 
@@ -128,7 +129,6 @@ class _Trainer:
         numbers = _numbers(loss, losses)
         if not math.isfinite(numbers["loss"]):
             self._not_converged()
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         for name, value in numbers.items():
@@ -197,7 +197,7 @@ class _Trainer:
     def _fingerprint(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be of this very run."""
         sums = {name: float(m.data.sum(dtype=np.float64)) for name, m in self.dataset.matrices.items()}
-        return {"config": as_plain(self.config), "spots": len(self.dataset), "sums": sums}
+        return {"format": FORMAT, "config": as_plain(self.config), "spots": len(self.dataset), "sums": sums}
 
     def _write_checkpoint(self) -> None:
         folder = self.context.checkpoints
@@ -210,7 +210,7 @@ class _Trainer:
             "fingerprint": self._fingerprint(),
             "state": dict(vars(self.state)),
             "module": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state(),
             "random": random,
         }
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -225,7 +225,7 @@ class _Trainer:
             return
         self.state = _State(**content["state"])
         self.module.load_state_dict(content["module"])
-        self.optimizer.load_state_dict(content["optimizer"])
+        self.optimizer.restore(content["optimizer"])
         torch.set_rng_state(content["random"]["cpu"])
         if self.device.type == "cuda" and "cuda" in content["random"]:
             torch.cuda.set_rng_state(content["random"]["cuda"], self.device)

@@ -1,4 +1,6 @@
-"""Likelihoods against scipy, the published formula, and finite differences."""
+"""Likelihoods against scipy, the published formula and finite differences; compiled loops against the plain form."""
+
+import copy
 
 import numpy as np
 import pytest
@@ -8,22 +10,58 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import expit, gammaln
 
-from core.vae.distributions import SparseRows, gaussian_nll, zinb_nll
+from core.vae.distributions import Rows, gaussian_nll, zinb_log_probability, zinb_nll
+from core.vae.modality import Gaussian, Modality, Transform, Zinb
 
 
-def sparse_rows(counts: np.ndarray, dtype: torch.dtype = torch.double) -> SparseRows:
-    dense = torch.from_numpy(counts).to(dtype)
-    rows, columns = torch.nonzero(dense, as_tuple=True)
-    return SparseRows(dense, dense[rows, columns], columns, dense.sum(1))
+def rows_of(counts: np.ndarray, dtype: torch.dtype = torch.double) -> Rows:
+    values = torch.from_numpy(counts).to(dtype)
+    return Rows(values, values.sum(1))
 
 
 def draw(seed: int, n: int = 7, p: int = 5, repeats: int = 1, by_spot: bool = False):
+    """Counts within and beyond the table of the compiled loops, and parameters in float64."""
     rng = np.random.default_rng(seed)
-    counts = rng.poisson(rng.choice([2.0, 30.0], p), (n, p)) * (rng.random((n, p)) < 0.5)  # within and beyond the table
-    log_mu = torch.from_numpy(rng.normal(0.5, 1.5, (repeats * n, p)))
+    counts = rng.poisson(rng.choice([2.0, 30.0], p), (n, p)) * (rng.random((n, p)) < 0.5)
+    rate = torch.from_numpy(rng.normal(0.5, 1.5, (repeats * n, p)))
     log_theta = torch.from_numpy(rng.normal(0, 1.5, (repeats * n, p) if by_spot else p))
     zi_logits = torch.from_numpy(rng.normal(-1, 2.0, (repeats * n, p)))
-    return counts, log_mu, log_theta, zi_logits
+    return counts, rate, log_theta, zi_logits
+
+
+def published(counts: np.ndarray, mu: np.ndarray, log_theta: np.ndarray, pi: np.ndarray) -> np.ndarray:
+    """Lopez et al. 2018 (scVI), supplement; the form that scvi-tools evaluates. Negative log-likelihood by entry."""
+    x, theta = counts, np.exp(log_theta)
+    nb_zero = theta * (log_theta - np.log(theta + mu))
+    zero = np.logaddexp(0, nb_zero - pi) - np.logaddexp(0, -pi)
+    positive = -pi - np.logaddexp(0, -pi) + nb_zero + x * (np.log(mu) - np.log(theta + mu))
+    positive += gammaln(x + theta) - gammaln(theta) - gammaln(x + 1)
+    return -np.where(x < 1e-8, zero, positive)
+
+
+def mean_of(rate: torch.Tensor, counts: np.ndarray) -> np.ndarray:
+    totals = np.maximum(counts.sum(1, keepdims=True), 1e-6)
+    return torch.softmax(rate, 1).numpy() * np.tile(totals, (len(rate) // len(counts), 1))
+
+
+def compiled_zinb(rows: Rows, rate: torch.Tensor, log_theta: torch.Tensor, zi_logits: torch.Tensor) -> torch.Tensor:
+    """What training on the CPU evaluates: the heads of a decoder, made to pass on what they get."""
+    p, by_spot = rate.shape[1], log_theta.dim() > 1
+    parts = [rate, zi_logits, log_theta] if by_spot else [rate, zi_logits]
+    heads = Zinb(
+        p * len(parts), Modality("ST", "zinb", "log1p", tuple(map(str, range(p))), dispersion=by_spot and "spot")
+    )
+    with torch.no_grad():
+        for k, layer in enumerate([heads.rate, heads.dropout_logits, heads.log_theta][: len(parts)]):
+            layer.weight.zero_()[:, k * p : (k + 1) * p].fill_diagonal_(1.0)
+            layer.bias.zero_()
+    if not by_spot:
+        del heads.log_theta
+        heads.log_theta = log_theta
+    return heads.nll(torch.cat(parts, dim=1), rows, Transform("log1p", p))
+
+
+FORMS = {torch.double: zinb_nll, torch.float: compiled_zinb}
 
 
 @given(seed=st.integers(0, 10_000), by_spot=st.booleans())
@@ -31,64 +69,143 @@ def draw(seed: int, n: int = 7, p: int = 5, repeats: int = 1, by_spot: bool = Fa
 def test_zinb_is_scipys_negative_binomial_with_inflation(seed, by_spot):
     counts, log_mu, log_theta, zi_logits = draw(seed, by_spot=by_spot)
     mu, theta, pi = log_mu.exp().numpy(), log_theta.exp().numpy(), expit(zi_logits.numpy())
-    nb = stats.nbinom.pmf(counts, theta, theta / (theta + mu))
-    expected = -np.log(pi * (counts == 0) + (1 - pi) * nb).sum()
-    assert zinb_nll(sparse_rows(counts), log_mu, log_theta, zi_logits).item() == pytest.approx(expected, rel=1e-10)
+    expected = np.log(pi * (counts == 0) + (1 - pi) * stats.nbinom.pmf(counts, theta, theta / (theta + mu)))
+    found = zinb_log_probability(torch.from_numpy(counts).double(), log_mu, log_theta, zi_logits)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
-def test_zinb_in_float32_is_the_published_formula():
-    """Lopez et al. 2018 (scVI), supplement; the form that scvi-tools evaluates."""
-    counts, log_mu, log_theta, zi_logits = draw(3, n=40, p=30)
-    x, mu, theta, pi = counts, log_mu.exp().numpy(), log_theta.exp().numpy(), zi_logits.numpy()
-    nb_zero = theta * (np.log(theta) - np.log(theta + mu))
-    zero = np.logaddexp(0, nb_zero - pi) - np.logaddexp(0, -pi)
-    positive = -pi - np.logaddexp(0, -pi) + nb_zero + x * (np.log(mu) - np.log(theta + mu))
-    positive += gammaln(x + theta) - gammaln(theta) - gammaln(x + 1)
-    expected = -np.where(x < 1e-8, zero, positive).sum()
-    found = zinb_nll(sparse_rows(counts, torch.float), log_mu.float(), log_theta.float(), zi_logits.float())
-    assert found.item() == pytest.approx(expected, rel=1e-5)
+@pytest.mark.parametrize("dtype", FORMS)
+@pytest.mark.parametrize("by_spot", [False, True])
+@pytest.mark.parametrize("scale", [1, 0.7])  # fractions, as split counts are, need the gamma functions themselves
+@pytest.mark.parametrize("seed", range(3))
+def test_zinb_is_the_published_formula(dtype, by_spot, scale, seed):
+    counts, *parameters = draw(seed, n=40, p=33, repeats=2, by_spot=by_spot)
+    counts = counts * scale
+    rate, log_theta, zi_logits = parameters
+    expected = published(np.tile(counts, (2, 1)), mean_of(rate, counts), log_theta.numpy(), zi_logits.numpy())
+    found = FORMS[dtype](rows_of(counts, dtype), *(p.to(dtype) for p in parameters)).detach()
+    np.testing.assert_allclose(found.numpy(), expected.reshape(2, -1).sum(1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("by_spot", [False, True])
-def test_zinb_gradient(by_spot):
+def test_zinb_gradient_by_finite_differences(by_spot):
     counts, *parameters = draw(5, n=4, p=3, repeats=2, by_spot=by_spot)
     for p in parameters:
         p.requires_grad_(True)
-    rows = sparse_rows(counts)
+    rows = rows_of(counts)
     assert torch.autograd.gradcheck(lambda *a: zinb_nll(rows, *a), parameters)
 
 
-def test_zinb_takes_fractions_as_the_gamma_functions_do():
-    counts, log_mu, log_theta, zi_logits = draw(8)
-    counts = counts * 0.7
-    by_feature = zinb_nll(sparse_rows(counts), log_mu, log_theta, zi_logits)
-    by_spot = zinb_nll(sparse_rows(counts), log_mu, log_theta.expand_as(log_mu).contiguous(), zi_logits)
-    torch.testing.assert_close(by_feature, by_spot)
+def gradients(counts: np.ndarray, parameters: list[torch.Tensor], dtype: torch.dtype) -> list[np.ndarray]:
+    """Value by repeat, and derivatives of a weighted sum of them."""
+    given = [p.to(dtype).requires_grad_(True) for p in parameters]
+    value = FORMS[dtype](rows_of(counts, dtype), *given)
+    (value * torch.tensor([1.0, 0.3], dtype=dtype)).sum().backward()
+    return [value.detach().numpy(), *(g.grad.numpy() for g in given)]
 
 
-def test_zinb_repeats_are_separate_sums():
-    counts, log_mu, log_theta, zi_logits = draw(6, repeats=2)
-    rows, n = sparse_rows(counts), len(counts)
-    both = zinb_nll(rows, log_mu, log_theta, zi_logits)
-    first = zinb_nll(rows, log_mu[:n], log_theta, zi_logits[:n])
-    second = zinb_nll(rows, log_mu[n:], log_theta, zi_logits[n:])
-    torch.testing.assert_close(both, torch.cat([first, second]))
+@pytest.mark.parametrize("by_spot", [False, True])
+@pytest.mark.parametrize("scale", [1, 0.37, 1000])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_compiled_zinb_has_the_gradient_of_the_plain_one(by_spot, scale, threads):
+    """The plain one in float64 is the reference; n and p are multiples of no block or vector."""
+    counts, *parameters = draw(2, n=71, p=37, repeats=2, by_spot=by_spot)
+    counts = counts * scale
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = gradients(counts, parameters, torch.float)
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(found, gradients(counts, parameters, torch.double), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6 * np.abs(other).max())
 
 
-def test_zinb_is_finite_at_extremes():
-    counts = np.array([[0, 1, 5000], [0, 0, 0]])
-    log_mu = torch.tensor([[-30.0, -30.0, 12.0], [12.0, -5.0, 0.0]], requires_grad=True)
-    log_theta = torch.tensor([-8.0, 8.0, 0.0], requires_grad=True)
-    zi_logits = torch.tensor([[40.0, 40.0, -40.0], [-40.0, 0.0, 40.0]], requires_grad=True)
-    value = zinb_nll(sparse_rows(counts, torch.float), log_mu, log_theta, zi_logits)
-    value.sum().backward()
-    assert torch.isfinite(value).all()
-    assert all(torch.isfinite(t.grad).all() for t in (log_mu, log_theta, zi_logits))
+def extremes(dtype: torch.dtype) -> tuple[Rows, list[torch.Tensor]]:
+    """A row without counts, a large count, dispersions and logits beyond their limits."""
+    counts = np.array([[0, 1, 5_000_000], [0, 0, 0], [3, 0, 20]])
+    rate = torch.tensor([[-300.0, -30.0, 12.0], [12.0, -5.0, 0.0], [0.0, 200.0, 0.0]])
+    log_theta = torch.tensor([-9.0, 7.9, 20.0])
+    zi_logits = torch.tensor([[40.0, 29.0, -40.0], [-40.0, 0.0, 40.0], [29.0, -29.0, 31.0]])
+    return rows_of(counts, dtype), [p.to(dtype).requires_grad_(True) for p in (rate, log_theta, zi_logits)]
+
+
+@pytest.mark.parametrize("by_spot", [False, True])
+def test_zinb_at_extremes(by_spot):
+    results = []
+    for dtype in (torch.float, torch.double):
+        rows, (rate, log_theta, zi_logits) = extremes(dtype)
+        theta = log_theta.expand(3, 3) if by_spot else log_theta
+        value = FORMS[dtype](rows, rate, theta, zi_logits)
+        value.sum().backward()
+        results.append([value.detach().numpy(), *(p.grad.numpy() for p in (rate, log_theta, zi_logits))])
+    for compiled, plain in zip(*results, strict=True):
+        assert np.isfinite(compiled).all()
+        np.testing.assert_allclose(compiled, plain, rtol=1e-4, atol=1e-6 * np.abs(plain).max())
+
+
+@pytest.mark.parametrize("where", range(3))
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_zinb_of_no_number_is_no_number(where, bad):
+    counts, *parameters = draw(1)
+    parameters = [p.float() for p in parameters]
+    parameters[where].view(-1)[3] = bad
+    found = compiled_zinb(rows_of(counts, torch.float), *parameters)
+    assert not np.isfinite(found.item()) or (np.isinf(bad) and where > 0)  # limits make infinity a number again
+
+
+@pytest.mark.parametrize("by_spot", [False, True])
+def test_compiled_heads_have_the_gradient_of_the_plain_ones(by_spot):
+    """By the layers' weights and what comes into them, in random layers."""
+    counts = draw(4, n=50, p=37)[0]
+    torch.manual_seed(0)
+    heads = Zinb(
+        11, Modality("ST", "zinb", "log1p", tuple(map(str, range(37))), dispersion="spot" if by_spot else "gene")
+    )
+    hidden = torch.randn(100, 11)
+    results = []
+    for dtype in FORMS:
+        layers, given = copy.deepcopy(heads).to(dtype), hidden.to(dtype).requires_grad_(True)
+        value = layers.nll(given, rows_of(counts, dtype), Transform("log1p", 37))
+        (value * torch.tensor([0.2, 3.0], dtype=dtype)).sum().backward()
+        results.append([given.grad, *(p.grad for p in layers.parameters())])
+    for plain, compiled in zip(*results, strict=True):
+        torch.testing.assert_close(compiled.double(), plain, rtol=1e-4, atol=1e-5 * float(plain.abs().max()))
+
+
+def test_the_sum_does_not_depend_on_the_threads():
+    counts, *parameters = draw(7, n=130, p=9, repeats=2)
+    rows, before, found = rows_of(counts, torch.float), torch.get_num_threads(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        found.append(compiled_zinb(rows, *(p.float() for p in parameters)).detach())
+    torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 def test_gaussian_is_scipys_normal_with_the_root_of_the_variance():
     rng = np.random.default_rng(0)
-    x, mean, log_variance = rng.normal(size=(3, 6, 4))
-    expected = -stats.norm.logpdf(x, mean, np.sqrt(np.exp(log_variance)))
+    x = rng.normal(size=(6, 41))
+    mean, log_variance = rng.normal(size=(2, 12, 41))
+    expected = -stats.norm.logpdf(np.tile(x, (2, 1)), mean, np.sqrt(np.exp(log_variance))).reshape(2, -1).sum(1)
     found = gaussian_nll(*(torch.from_numpy(v) for v in (x, mean, log_variance)))
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-10)
+
+
+def test_compiled_gaussian_is_the_plain_one():
+    """Value and gradient, also where the variance is beyond its limits."""
+    rng = np.random.default_rng(1)
+    counts, transform = rng.gamma(1, 5, size=(70, 41)), Transform("log1p", 41)
+    torch.manual_seed(0)
+    heads, hidden = Gaussian(5, Modality("SM", "gaussian", "log1p", tuple(map(str, range(41))))), torch.randn(140, 5)
+    with torch.no_grad():
+        heads.log_variance.weight *= 12
+    results = []
+    for dtype in FORMS:
+        layers, given = copy.deepcopy(heads).to(dtype), hidden.to(dtype).requires_grad_(True)
+        value = layers.nll(given, rows_of(counts, dtype), transform)
+        (value * torch.tensor([1.0, 0.3], dtype=dtype)).sum().backward()
+        results.append([value.detach(), given.grad, *(p.grad for p in layers.parameters())])
+    for plain, compiled in zip(*results, strict=True):
+        torch.testing.assert_close(compiled.double(), plain, rtol=1e-5, atol=1e-5 * float(plain.abs().max()))

@@ -1,0 +1,348 @@
+"""Compiled loops over minibatches on the CPU, in float32: a likelihood with all its derivatives in one pass.
+
+Written out in torch operations these are some forty passes over memory, and most of a training step. The loops below
+hold no branch that depends on data, and their exp and log are polynomials without calls, so that LLVM makes vector
+instructions of them. Division by zero and the like follow IEEE 754, and NaN goes through to the result.
+
+The polynomials are those of Cephes (S. Moshier, netlib.org/cephes, single/expf.c and logf.c): relative error of 2e-7.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+f32, f64, i32 = np.float32, np.float64, np.int32
+
+#: what may be assumed of arithmetic: NaN and infinity exist. Sums may be reordered in the loops, not in exp and log
+EXACT = {"contract", "nsz", "arcp"}
+FAST = {*EXACT, "reassoc"}
+TABLE = 16  # whole counts up to here are summed by table
+CHUNK = 512  # features worked on at once
+SHIFT = 8  # Stirling's series is used above this argument
+
+ZERO, HALF, ONE = f32(0), f32(0.5), f32(1)
+TINY = np.finfo(f32).tiny
+SMALLEST_ODDS = f32(1e-12)  # its cube is still a normal number: others take a hundred times as long
+LOG2_E = f32(math.log2(math.e))
+LN_2_HIGH, LN_2_LOW = f32(0.693359375), f32(-2.12194440e-4)
+ROOT_2, ROOT_HALF_BITS = f32(math.sqrt(2)), i32(0x3F3504F3)
+MANTISSA, BIAS = i32(23), i32(127)
+LOG_2_PI = f32(math.log(2 * math.pi))
+LOG_FACTORIAL = np.array([math.lgamma(k + 1) for k in range(TABLE + 1)])
+
+
+def compiled(*signatures: str, **options: object) -> Callable:
+    """numba.njit; kept on disk where that can be written, so that only the first process compiles."""
+
+    def decorate(function: Callable) -> Callable:
+        given = [list(signatures)] if signatures else []
+        settings = {"error_model": "numpy", "fastmath": FAST, "nogil": True, **options}
+        try:
+            return njit(*given, cache=bool(signatures), **settings)(function)
+        except (RuntimeError, OSError):  # no folder for the cache
+            return njit(*given, **settings)(function)
+
+    return decorate
+
+
+@intrinsic
+def _bits(_: object, x: types.Type) -> tuple:
+    return types.int32(types.float32), lambda context, builder, _, args: builder.bitcast(
+        args[0], context.get_value_type(types.int32)
+    )
+
+
+@intrinsic
+def _float(_: object, x: types.Type) -> tuple:
+    return types.float32(types.int32), lambda context, builder, _, args: builder.bitcast(
+        args[0], context.get_value_type(types.float32)
+    )
+
+
+@intrinsic
+def _wide(_: object) -> tuple:
+    """Ask for the widest vectors in the function that calls this; LLVM by itself takes half of what AVX-512 has."""
+
+    def ask(context: Any, builder: Any, _: object, __: object) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # its own add knows a few attributes only
+        return context.get_dummy_value()
+
+    return types.void(), ask
+
+
+@compiled(fastmath=EXACT, forceinline=True)
+def _exp(x):
+    x = min(max(x, f32(-87)), f32(88))
+    exponent = i32(x * LOG2_E + f32(127.5))  # biased, rounded: it is positive, so cutting is rounding down
+    n = f32(exponent - BIAS)
+    x = x - n * LN_2_HIGH - n * LN_2_LOW
+    y = f32(1.9875691500e-4)
+    y = y * x + f32(1.3981999507e-3)
+    y = y * x + f32(8.3334519073e-3)
+    y = y * x + f32(4.1665795894e-2)
+    y = y * x + f32(1.6666665459e-1)
+    y = y * x + f32(5.0000001201e-1)
+    return (y * (x * x) + x + ONE) * _float(exponent << MANTISSA)
+
+
+@compiled(fastmath=EXACT, forceinline=True)
+def _log_parts(x, n):
+    """log(1 + x) + n log 2, for x from sqrt(1/2) - 1 to sqrt(2) - 1."""
+    y = f32(7.0376836292e-2)
+    y = y * x + f32(-1.1514610310e-1)
+    y = y * x + f32(1.1676998740e-1)
+    y = y * x + f32(-1.2420140846e-1)
+    y = y * x + f32(1.4249322787e-1)
+    y = y * x + f32(-1.6668057665e-1)
+    y = y * x + f32(2.0000714765e-1)
+    y = y * x + f32(-2.4999993993e-1)
+    y = y * x + f32(3.3333331174e-1)
+    square = x * x
+    return y * (x * square) + n * LN_2_LOW - HALF * square + x + n * LN_2_HIGH
+
+
+@compiled(fastmath=EXACT, forceinline=True)
+def _log(x):
+    """Of normal positive numbers."""
+    n = (_bits(x) - ROOT_HALF_BITS) >> MANTISSA
+    return _log_parts(_float(_bits(x) - (n << MANTISSA)) - ONE, f32(n)) + ZERO * x  # the last term is for NaN
+
+
+@compiled(fastmath=EXACT, forceinline=True)
+def _log1p(x):
+    """For x from 0 to 1, to full relative accuracy."""
+    near = x < ROOT_2 - ONE  # 1 + x is not rounded then
+    return _log_parts(x if near else HALF * x - HALF, ZERO if near else ONE)
+
+
+@compiled(fastmath=True)
+def _largest(values):
+    largest = values[0]
+    for j in range(len(values)):
+        largest = max(largest, values[j])
+    return largest
+
+
+@compiled(
+    "void(float32[:,::1], float32[::1], float32[:,::1], float32[:,::1], float32[:,::1], float32, float32, int64, int64,"
+    " float32[:,::1], float64[::1])"
+)
+def zinb_rows(x, log_total, rate, log_theta, zi_logits, theta_limit, zi_limit, start, stop, d_theta, value):
+    """Rows *start* to *stop* of the zero-inflated negative binomial without its gamma functions.
+
+    With mu = softmax(rate) exp(log_total) and r = theta / (theta + mu): NB(0) = r^theta, and NB(x) = NB(0) (1 - r)^x
+    times gamma functions. x, log_total: n rows, which repeat; rate, zi_logits: *repeats* times n rows, **overwritten**
+    by the derivatives of the log-likelihood. log_theta: one row, or as many as rate; d_theta: as many, added to.
+    value[0]: the log-likelihood.
+    """
+    n, p = x.shape
+    share, theta, logs, inverse_theta = np.empty(p, f32), np.empty(p, f32), np.empty(p, f32), np.empty(p, f32)
+    minus_log_r, rest, either = np.empty(CHUNK, f32), np.empty(CHUNK, f32), np.empty(CHUNK, f32)
+    _wide()
+    by_spot = len(log_theta) > 1
+    total_value = 0.0
+    for row in range(start, stop):
+        logits, library = rate[row], log_total[row % n]
+        which = row if by_spot else 0
+        if by_spot or row == start:
+            for j in range(p):
+                logs[j] = min(max(log_theta[which, j], -theta_limit), theta_limit)
+                theta[j] = _exp(logs[j])
+                inverse_theta[j] = ONE / theta[j]
+        highest = _largest(logits)
+        total = ZERO
+        for j in range(p):
+            share[j] = _exp(logits[j] - highest)
+            total += share[j]
+        scale = _exp(library) / total
+        offset = library - highest - _log(total)  # of log mu from the logit
+        row_value, summed = ZERO, ZERO
+        # several short loops over a piece that stays in the nearest cache: one long loop waits for itself
+        for first in range(0, p, CHUNK):
+            piece = slice(first, min(first + CHUNK, p))
+            counts, predicted, inflation, theta_slope = (
+                x[row % n, piece],
+                logits[piece],
+                zi_logits[row, piece],
+                d_theta[which, piece],
+            )
+            sizes, log_sizes, inverse_sizes, shares, size_logits = (
+                theta[piece],
+                logs[piece],
+                inverse_theta[piece],
+                share[piece],
+                log_theta[which, piece],
+            )
+            for j in range(len(counts)):
+                odds = max(shares[j] * scale * inverse_sizes[j], SMALLEST_ODDS)  # mu / theta
+                log_odds = predicted[j] + offset - log_sizes[j]
+                # r = 1 / (1 + odds), by the smaller of odds and inverse: large counts take 1 - r times thousands
+                rare = odds < ONE
+                smaller = odds if rare else ONE / odds
+                above = _log1p(smaller)
+                minus_log_r[j] = above if rare else log_odds + above
+                rest[j] = (odds if rare else ONE) / (ONE + smaller)  # 1 - r
+                row_value += counts[j] * (log_odds - above if rare else -above)
+            for j in range(len(counts)):
+                zero = counts[j] == ZERO
+                minus_log_nb_zero = sizes[j] * minus_log_r[j]
+                small = _exp(-abs(min(max(inflation[j], -zi_limit), zi_limit)))
+                large = ONE / (ONE + small)
+                small *= large
+                inflated = large if inflation[j] > ZERO else small
+                measured = small if inflation[j] > ZERO else large
+                # at positive counts, which are never inflated, NB's share alone
+                nb = measured * (_exp(-minus_log_nb_zero) if zero else ONE)
+                either[j] = max(nb + (inflated if zero else ZERO), TINY)
+                weight = nb / either[j]  # probability that a count is NB's
+                row_value -= ZERO if zero else minus_log_nb_zero
+                inflation[j] = measured - weight if abs(inflation[j]) <= zi_limit else ZERO
+                weight *= sizes[j]
+                by_mu = counts[j] - rest[j] * (weight + counts[j])
+                predicted[j] = by_mu
+                summed += by_mu
+                by_theta = theta_slope[j] - weight * minus_log_r[j] - by_mu
+                theta_slope[j] = by_theta if abs(size_logits[j]) <= theta_limit else ZERO
+            for j in range(len(counts)):
+                row_value += _log(either[j])
+        total_value += row_value
+        summed /= total
+        for j in range(p):
+            logits[j] -= share[j] * summed
+    value[0] = total_value
+
+
+@compiled(fastmath=EXACT, forceinline=True)
+def _gamma_ratio(x, theta):
+    """lgamma(x + theta) - lgamma(theta) - lgamma(x + 1) and its derivative by theta, for x > 0, in float64.
+
+    By Stirling's series beyond SHIFT, to which both arguments are raised by gamma(z + 1) = z gamma(z).
+    """
+    value, slope = -math.lgamma(x + 1.0), 0.0
+    for sign, start in ((1.0, x + theta), (-1.0, theta)):
+        z = start + SHIFT
+        product, product_slope = 1.0, 0.0
+        for j in range(SHIFT):
+            product_slope = product_slope * (start + j) + product
+            product *= start + j
+        slope -= sign * product_slope / product
+        value -= sign * math.log(product)
+        inverse, log_z = 1.0 / z, math.log(z)
+        square = inverse * inverse
+        value += sign * (
+            (z - 0.5) * log_z - z + inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square / 1680)))
+        )
+        slope += sign * (
+            log_z - 0.5 * inverse - square * (1 / 12 - square * (1 / 120 - square * (1 / 252 - square / 240)))
+        )
+    return value, slope
+
+
+@compiled("float64(float32[:,::1], float32[::1], float64[::1])")
+def gamma_by_feature(x, theta, d_theta):
+    """Sum over all entries of lgamma(x + theta) - lgamma(theta) - lgamma(x + 1), for one theta per feature; d_theta
+    (p,) gets the derivative by log theta.
+
+    For whole counts ``lgamma(x + theta) - lgamma(theta) = sum over j < x of log(theta + j)``: it is enough to know how
+    many counts of each feature exceed j.
+    """
+    n, p = x.shape
+    exact = np.zeros((TABLE + 1, p), i32)  # how many counts of each feature are 0, 1, ...
+    value = 0.0
+    d_theta[:] = 0.0
+    for row in range(n):
+        counts = x[row]
+        for j in range(p):
+            count = counts[j]
+            whole = i32(min(count, f32(TABLE + 0.5)))  # not for the table: any other number than the count
+            if f32(whole) == count:
+                exact[whole, j] += i32(1)
+            else:
+                term, slope = _gamma_ratio(f64(count), f64(theta[j]))
+                value += term
+                d_theta[j] += slope
+    above = np.zeros(p, i32)
+    for k in range(TABLE, 0, -1):
+        for j in range(p):
+            above[j] += exact[k, j]
+        for j in range(p):
+            shifted = theta[j] + f32(k - 1)
+            many = f32(above[j])
+            value += many * (_log(shifted) - f32(math.log(k)))
+            d_theta[j] += many / shifted
+    for j in range(p):
+        d_theta[j] *= theta[j]
+    return value
+
+
+@compiled("void(float32[:,::1], float32[:,::1], float32, int64, int64, float32[:,::1], float64[::1])")
+def gamma_by_spot(x, log_theta, theta_limit, start, stop, d_theta, value):
+    """The same with a theta for every entry, for rows *start* to *stop* of log_theta and d_theta; x has n rows, which
+    repeat. value[0]: the sum."""
+    n, p = x.shape
+    total = 0.0
+    for row in range(start, stop):
+        counts, logs, slopes = x[row % n], log_theta[row], d_theta[row]
+        for j in range(p):
+            slopes[j] = _exp(min(max(logs[j], -theta_limit), theta_limit))
+        for j in range(p):
+            count, theta = counts[j], f64(slopes[j])
+            whole = i32(min(count, f32(TABLE + 0.5)))
+            if f32(whole) == count:
+                product, product_slope = 1.0, 0.0
+                for k in range(whole):
+                    product_slope = product_slope * (theta + k) + product
+                    product *= theta + k
+                total += math.log(product) - LOG_FACTORIAL[whole] if whole > 0 else 0.0
+                slopes[j] = f32(theta * product_slope / product)
+            else:
+                term, slope = _gamma_ratio(f64(count), theta)
+                total += term
+                slopes[j] = f32(theta * slope)
+    value[0] = total
+
+
+@compiled("void(float32[:,::1], float32[:,::1], float32[:,::1], float32, int64, int64, float64[::1])")
+def gaussian_rows(x, mean, log_variance, limit, start, stop, value):
+    """Rows *start* to *stop* of the normal log-likelihood; x has n rows, which repeat. *mean* and *log_variance* are
+    **overwritten** by the derivatives. value[0]: the log-likelihood."""
+    n, p = x.shape
+    _wide()
+    total = 0.0
+    for row in range(start, stop):
+        target, centre, logs = x[row % n], mean[row], log_variance[row]
+        row_value = ZERO
+        for j in range(p):
+            log = min(max(logs[j], -limit), limit)
+            difference = target[j] - centre[j]
+            slope = difference * _exp(-log)
+            square = difference * slope
+            row_value += LOG_2_PI + log + square
+            centre[j] = slope
+            logs[j] = HALF * (square - ONE) if abs(logs[j]) <= limit else ZERO
+        total -= HALF * row_value
+    value[0] = total
+
+
+@compiled(
+    *(
+        f"void({index}[::1], {index}[::1], float32[::1], int64[::1], float32[:,::1], float32[::1])"
+        for index in ("int32", "int64")
+    )
+)
+def dense_rows(indptr, indices, data, rows, out, totals):
+    """The given rows of a CSR matrix, dense, and their sums."""
+    for k in range(len(rows)):
+        dense = out[k]
+        dense[:] = ZERO
+        total = 0.0
+        for i in range(indptr[rows[k]], indptr[rows[k] + 1]):
+            dense[indices[i]] = data[i]
+            total += data[i]
+        totals[k] = total
