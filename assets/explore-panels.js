@@ -75,7 +75,7 @@
     fill(hits) {
       this.hits = hits;
       this.at = hits.length ? 0 : -1;
-      const none = h("li", { class: "ex-none" }, "Nothing by this name, m/z or annotation");
+      const none = h("li", { class: "ex-none", role: "option", "aria-disabled": "true" }, "Nothing by this name, m/z or annotation");
       this.list.replaceChildren(...(hits.length ? hits.map((hit, i) => this.entry(hit, i)) : [none]));
       this.list.hidden = false;
       this.input.setAttribute("aria-expanded", "true");

@@ -176,11 +176,8 @@
       this.painting = painting;
       this.scaleShown = null;
       for (const view of [this.spatial, this.umap]) if (!raster) ns.paintInto(view, painting);
-      for (const each of this.rasters) {
-        const query = raster && (each.space === "spatial" || this.meta.umap) ? this.rasterQuery(this.result, colour, { second, space: each.space, limits, leader: true }) : null;
-        each.show(this.data.base, query);
-      }
-      this.panes.paint(limits, (view, result) => this.mark(view, result));
+      this.shared = { second, limits };
+      this.showRasters();
       this.first.show(colour.name);
       this.other.show(this.state.second ? this.state.second.name : "");
       if (!raster) this.legend({ limits: painting.limits, missing: painting.codes.includes(painting.palette.length - 1) });
@@ -190,6 +187,16 @@
       this.findings.trajectory.paint();
       if (this.findings.mask) this.findings.askSummary();
       this.remember();
+    }
+
+    /** Pictures of the server, and what stands beside them, as all is coloured now. */
+    showRasters() {
+      const { second, limits } = this.shared;
+      for (const each of this.rasters) {
+        const seen = this.meta.raster && (each.space === "spatial" || this.meta.umap);
+        each.show(this.data.base, seen ? this.rasterQuery(this.result, this.state.colour, { second, space: each.space, limits, leader: true }) : null);
+      }
+      this.panes.paint(limits, (view, result) => this.mark(view, result));
     }
 
     /** What the server must know to paint `hit`; see /api/view/<result>/raster. */
@@ -252,7 +259,7 @@
       const steps = JSON.stringify(this.findings.active ? [] : this.findings.steps);
       if (steps === this.rasterSteps) return;
       this.rasterSteps = steps;
-      this.recolour();
+      this.showRasters();
     }
 
     async restoreSelection() {

@@ -36,9 +36,9 @@ def write_histology(adata: AnnData, directory: Path, source: Path | None = None)
     from PIL import Image
 
     from core.io.images import picture
-    from core.io.notes import IMAGE_SCALE
+    from core.io.notes import IMAGE_SCALE, noted
 
-    scale = adata.uns.get(keys.UNS, {}).get(IMAGE_SCALE)
+    scale = noted(adata, IMAGE_SCALE)
     if source is not None and scale:
         opened = picture(source)
     else:

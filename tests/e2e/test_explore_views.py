@@ -17,6 +17,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from core import keys
+from core.io.notes import note
 from spatialmeta_app.figures.palettes import SCALES
 from spatialmeta_app.workspace import overview, viewing, views
 from tests.app.explored import UM_PER_PX, Explored
@@ -304,7 +305,7 @@ def test_only_the_tiles_that_are_seen_are_fetched(page: Page, sample: Explored, 
     pixels = np.stack([columns * 25, rows * 28, np.full_like(rows, 90)], axis=-1).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "he.png")
     section = sample.joint.copy()
-    section.uns[keys.UNS] |= {"image_scale": 0.7}
+    note(section, image_scale=0.7)
     fetched: list[str] = []
     page.on("request", lambda r: "/tiles/" in r.url and fetched.append(r.url.partition("/tiles/")[2]))
     visit(page, f"{added('histology', section, tmp_path / 'he.png')}?spots=0")

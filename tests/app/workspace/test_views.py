@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from scipy import sparse
 
-from core import keys
+from core import io, keys
 from spatialmeta_app.workspace import NotFound
 from spatialmeta_app.workspace.overview import write_histology
 from spatialmeta_app.workspace.viewing import as_json, write_view
@@ -209,7 +209,9 @@ def test_a_large_image_file_becomes_tiles_of_itself_and_of_its_halves(tmp_path):
     pixels = np.stack([x // 17 % 256, y // 6 % 256, (x + y) // 23 % 256], axis=-1).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "he.tif", tiled=True)
     adata = anndata.AnnData(np.ones((2, 2), dtype=np.float32))
-    adata.uns["spatialmeta"] = {"image_scale": 0.5}
+    adata.obsm["spatial"] = np.array([[10.0, 10.0], [8000.0, 2000.0]])
+    io.write_h5ad(adata, tmp_path / "st.h5ad")
+    adata = io.read_st(tmp_path / "st.h5ad", image=tmp_path / "he.tif", image_scale=0.5)
     place = write_histology(adata, tmp_path / "image", tmp_path / "he.tif")
     assert (place["width_px"], place["height_px"], place["width"]) == (8600.0, 2600.0, 2048)
     about = json.loads((tmp_path / "image" / "pyramid.json").read_text())
