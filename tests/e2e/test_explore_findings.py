@@ -246,3 +246,22 @@ def check_table(what: str, rows: list[dict[str, str]], sample: Explored) -> None
         assert {r["feature"] for r in rows} == set(sample.joint.var_names)
         assert (np.diff(numbers["f"]) <= 0).all()
         assert sum(bool(re.fullmatch(r"\d+ um", name)) for name in rows[0]) == 60
+
+
+def test_every_panel_is_accessible_in_the_dark_theme(person, sample: Explored, axe) -> None:  # noqa: F811
+    page = person(color_scheme="dark")
+    visit(page, f"{sample.path}?colour=feature:Pcp4&second=Gnas&beside=feature:tau")
+    assert page.locator("html").get_attribute("data-bs-theme") == "dark"
+    draw_region(page, RING, name="Core")
+    page.keyboard.press("m")
+    expect(page.locator("#explore-markers")).to_contain_text("mz-674.2789")
+    axe(page)  # bivariate legend, side by side, selection, region with its class, markers
+    page.keyboard.press("Escape")
+    draw_path(page)
+    page.keyboard.press("h")
+    expect(page.locator("#explore-along")).to_contain_text("Pcp4")
+    page.keyboard.press("f")
+    expect(page.locator("#explore-figure")).to_be_visible()
+    page.locator("#explore-search input").fill("nothing like this")
+    expect(page.locator("#explore-search-list")).to_contain_text("Nothing by this name")
+    axe(page)  # path, profile, ranking, figure, an empty search
