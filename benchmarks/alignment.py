@@ -1,8 +1,8 @@
 """Alignment of pairs with known truth: orientation, error of each stage, time and memory, beside the authors' package.
 
-``python -m benchmarks alignment [--pairs N] [--peers N] [--no-scaling]``: N simulated pairs (40 if not said), N of
-them through the authors' package (3; 0 leaves it out). TRE: mean distance of the SM pixels from where they truly lie,
-in spot distances. Seconds are CPU seconds of all threads, which other load does not lengthen.
+``python -m benchmarks alignment [--pairs N] [--peers N] [--no-real] [--no-latents] [--no-scaling]``: N simulated pairs
+(40 if not said), N of them through the authors' package (3; 0 leaves it out). TRE: mean distance of the SM pixels from
+where they truly lie, in spot distances. Seconds are CPU seconds of all threads, which other load does not lengthen.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from core.registration.transforms import rotation_matrix
 
 STAGES = ("similarity", "affine", "nonrigid")
 DENSITIES = (5.0, 15.0, 50.0)  # pixels a spot: 10,000, 30,000 and 100,000 at 2,000 spots
+LATENTS = ("pca", "vae")
+FEATURES_WEIGHT = 30.0  # where they are compared
 ITERATIONS = 300  # of the authors' alignment
 CHILD = """
 import json, resource, sys, time
@@ -39,6 +41,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--peers", type=int, default=3)
     parser.add_argument("--real", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--latents", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--scaling", action=argparse.BooleanOptionalAction, default=True)
     given = parser.parse_args(words or [])
     print(_line("pair", *STAGES, "best affine", "right", "confidence", "by", "CPU s", "MB", "authors", "CPU s", "MB"))
@@ -47,22 +50,29 @@ def main(words: list[str] | None = None) -> None:
         _summary(rows)
     for name in REAL if given.real else ():
         _show(name, {stage: _in_child(name, stage) for stage in STAGES}, None)
+    for name in (*REAL, "0", "1") if given.latents else ():
+        found = {kind: _in_child(name, STAGES[0], latents=kind) for kind in LATENTS}
+        told = ", ".join(f"{kind} {one['error']:.2f} ({one['cpu_s']:.1f} CPU s)" for kind, one in found.items())
+        print(f"latents, {name}: {told}", flush=True)
     for density in DENSITIES if given.scaling else ():
         cost = _in_child("0", STAGES[-1], density)
         print(f"{cost['pixels']:>7,} pixels: {cost['cpu_s']:5.1f} CPU s, {cost['mb']:,.0f} MB, TRE {cost['error']:.2f}")
 
 
-def measured(name: str, stage: str, density: float = DENSITIES[0]) -> dict[str, Any]:
-    """One alignment of the pair *name*, in this process: its error, its orientation, and what it cost."""
+def measured(name: str, stage: str, density: float = DENSITIES[0], latents: str = "") -> dict[str, Any]:
+    """One alignment of the pair *name*, in this process: its error, its orientation, and what it cost. With *latents*
+    ('pca' or 'vae', the training included), linear stages compare what was measured too."""
     import resource
     import time
 
-    from core.registration import AlignConfig, RegistrationResult, align
+    from core.pipeline import run_step
+    from core.registration import AlignConfig, RegistrationResult
 
     pair = _pair(name, density)
-    config = AlignConfig(spatial_key=pair.spatial_key, transform=stage)
+    values = {"latents": latents, "features_weight": FEATURES_WEIGHT} if latents else {}
+    config = AlignConfig(spatial_key=pair.spatial_key, transform=stage, **values)
     start = time.process_time()
-    done = align(pair.st, pair.sm, config)
+    done = run_step("align", {"st": pair.st, "sm": pair.sm}, config)
     seconds = time.process_time() - start
     result = RegistrationResult.from_dict(done.uns[keys.UNS][keys.ALIGNMENT])
     return {
@@ -83,9 +93,9 @@ def _pair(name: str, density: float = DENSITIES[0]) -> KnownPair:
     return real_pair(name) if name in REAL else simulated_pair(int(name), density=density)
 
 
-def _in_child(name: str, stage: str, density: float = DENSITIES[0]) -> dict[str, Any]:
+def _in_child(name: str, stage: str, density: float = DENSITIES[0], latents: str = "") -> dict[str, Any]:
     """:func:`measured` in a process of its own, so that its peak memory is its own."""
-    words = [sys.executable, "-W", "ignore", "-c", CHILD, json.dumps([name, stage, density])]
+    words = [sys.executable, "-W", "ignore", "-c", CHILD, json.dumps([name, stage, density, latents])]
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **one})
     if done.returncode:

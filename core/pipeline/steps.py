@@ -50,7 +50,7 @@ class Step:
 STEPS: dict[str, Step] = {
     s.name: s
     for s in (
-        Step("align", "Align", ("st", "sm"), "sm", "core.registration", "AlignConfig", "align"),
+        Step("align", "Align", ("st", "sm"), "sm", "core.pipeline.alignment", "AlignConfig", "align"),
         Step("reassign", "Reassign", ("st", "sm"), "joint", "core.reassignment", "ReassignConfig", "reassign"),
         Step("features", "Features", ("joint",), "joint", "core.preprocessing", "FeaturesConfig", "select_features"),
         Step("integrate", "Integrate", ("joint",), "joint", "core.vae", "IntegrateConfig", "integrate"),

@@ -78,6 +78,12 @@ class AlignConfig:
     features_weight: float = option(
         0.0, "Weight of the measured values' misfit, beside the outlines' 1", minimum=0.0, maximum=1e6
     )
+    latents: str = option(
+        "pca",
+        "What the measured values are compared by: principal components, or a VAE of each section (trained first)",
+        choices=("pca", "vae"),
+        advanced=True,
+    )
     histology_weight: float = option(
         0.0,
         "Weight of how SM's latent misses the histology's colours, beside the outlines' 1",
@@ -155,6 +161,13 @@ class AlignConfig:
         advanced=True,
     )
 
+    @property
+    def compares_values(self) -> bool:
+        """Whether what was measured takes part in the fit."""
+        if self.mode != "automatic":
+            return False
+        return self.features_weight > 0 or self.histology_weight > 0 or self.transform == "nonrigid"
+
 
 def align(st: AnnData, sm: AnnData, config: AlignConfig | None = None, context: Context | None = None) -> AnnData:
     """A copy of *sm* whose ``obsm['spatial']`` lies in the frame of *st* (full-resolution image pixels, [x, y]).
@@ -180,6 +193,7 @@ def align(st: AnnData, sm: AnnData, config: AlignConfig | None = None, context: 
         limit_xy=_capture_limit(st, st_xy),
         values=(st.layers.get(keys.COUNTS, st.X), sm.layers.get(keys.COUNTS, sm.X)),
         picture=histology_of(st.uns.get(keys.UNS_SPATIAL)),
+        latents=_latents(st, sm) if config.latents == "vae" and config.compares_values else None,
     )
     result = register(pair, config, context)
     aligned = sm.copy()
@@ -208,6 +222,8 @@ class Pair:
         open; None: the outline has to do.
     picture
         The histology under the spots; None where there is none.
+    latents
+        (n, k) and (m, l) for the losses that compare what was measured; None: principal components of *values*.
     """
 
     st_xy: np.ndarray
@@ -216,6 +232,7 @@ class Pair:
     limit_xy: np.ndarray | None = None
     values: tuple[Any, Any] | None = None
     picture: Histology | None = None
+    latents: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def register(pair: Pair, config: AlignConfig, context: Context) -> RegistrationResult:
@@ -319,6 +336,17 @@ def _marked(
     return replace(quality, landmark_um=float(residuals(transform, marks).mean()) * um, left_out_um=left_out * um)
 
 
+def _latents(st: AnnData, sm: AnnData) -> tuple[np.ndarray, np.ndarray]:
+    found = []
+    for section, modality in ((st, keys.ST), (sm, keys.SM)):
+        slot = keys.X_EMB_MODALITY[modality]
+        if slot not in section.obsm:
+            mend = "The step 'align' of core.pipeline trains them."
+            raise DataError(f"the latent of {modality} in obsm['{slot}']", found="no such slot", mend=mend)
+        found.append(np.asarray(section.obsm[slot], dtype=np.float64))
+    return found[0], found[1]
+
+
 def _capture_limit(st: AnnData, st_xy: np.ndarray) -> np.ndarray | None:
     if not {"array_row", "array_col"} <= set(st.obs.columns):
         return None
@@ -364,7 +392,8 @@ def _pictures(pair: Pair, both: tuple[Section, Section], config: AlignConfig) ->
     shown = None
     if config.histology_weight > 0 and pair.picture is not None:
         shown = colours(pair.picture, find_tissue(pair.picture, pair.st_xy), st, pitch=PITCH, blur=SHARPEST)
-    return Pictures(st, sm, pair.st_xy, pair.sm_xy, pair.values, histology=shown)
+    latent = pair.latents is not None
+    return Pictures(st, sm, pair.st_xy, pair.sm_xy, pair.latents if latent else pair.values, latent, histology=shown)
 
 
 def _in_units(marks: Landmarks, both: tuple[Section, Section]) -> tuple[np.ndarray, np.ndarray] | None:
