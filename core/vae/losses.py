@@ -11,6 +11,8 @@ KERNEL_WIDTHS = (
     *(1e2, 1e3, 1e4, 1e5, 1e6),
 )
 
+NEXT_TO_NOTHING = -80.0  # the exponential of less is rounded with much ado
+
 
 def kl_to_standard_normal(mean: Tensor, sigma: Tensor) -> Tensor:
     """KL(N(mean, sigma²) || N(0, 1)), summed over all entries. *sigma* is the standard deviation."""
@@ -21,8 +23,25 @@ def gaussian_kernels(x: Tensor, widths: tuple[float, ...] = KERNEL_WIDTHS) -> Te
     """Sum over *widths* w of exp(-d² / 2w) between all rows of *x* (n, d), shape (n, n)."""
     norms = x.square().sum(1)
     squared = (norms[:, None] + norms[None] - 2 * x @ x.T).clamp_min(0)
-    beta = -0.5 / torch.tensor(widths, dtype=x.dtype, device=x.device)
-    return torch.exp(squared[..., None] * beta).sum(-1)
+    return _SumOfKernels.apply(squared, widths)
+
+
+class _SumOfKernels(torch.autograd.Function):
+    """Its derivative is summed beside it: the (n, n, widths) exponentials are neither kept nor passed through again."""
+
+    @staticmethod
+    def forward(ctx, squared, widths):
+        value, slope = torch.zeros_like(squared), torch.zeros_like(squared)
+        for width in widths:
+            each = (squared * (-0.5 / width)).clamp_(min=NEXT_TO_NOTHING).exp_()
+            value += each
+            slope.add_(each, alpha=-0.5 / width)
+        ctx.save_for_backward(slope)
+        return value
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * ctx.saved_tensors[0], None
 
 
 def mmd(x: Tensor, group: Tensor, n_groups: int) -> Tensor:

@@ -45,3 +45,9 @@ def test_mmd_gradient_is_finite_for_equal_points():
     x = torch.zeros(6, 2, dtype=torch.double, requires_grad=True)
     mmd(x, torch.tensor([0, 0, 0, 1, 1, 1]), 2).backward()
     assert torch.isfinite(x.grad).all()
+
+
+def test_mmd_gradient_by_finite_differences():
+    torch.manual_seed(3)
+    x = (3 * torch.randn(9, 2, dtype=torch.double)).requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda x: mmd(x, torch.arange(9) % 3, 3), x)
