@@ -10,7 +10,7 @@ import sys
 import benchmarks
 
 #: what others are built of
-HIDDEN = {"__main__", "peers", "pairs", "joint_samples", "scores", "timing", "integration_child"}
+HIDDEN = {"__main__", "peers", "pairs", "joint_samples", "scores", "timing", "integration_child", "limit"}
 
 
 def main(words: list[str]) -> int:

@@ -15,7 +15,7 @@ from scipy.special import ndtr
 from core.errors import DataError
 from core.fdr import benjamini_hochberg
 
-#: numbers (float64) of a block of columns that is made dense
+#: places (filled or not) of a block of columns that is worked on at once
 BLOCK_NUMBERS = 1 << 19
 
 
@@ -45,7 +45,7 @@ def morans_i(
     Parameters
     ----------
     X
-        Shape (n, n_features), dense or sparse; only blocks of columns are made dense.
+        Shape (n, n_features), dense or sparse; a sparse matrix is never made dense.
     W
         Weights of shape (n, n), usually row-standardised; not necessarily symmetric.
     on_block
@@ -106,7 +106,13 @@ def _check(
         raise DataError("at least 3 spots and weights of shape (n, n)", found=f"values {X.shape} and weights {W.shape}")
     if W.nnz == 0:
         raise DataError("neighbours among the spots", found="none", mend="Raise the number of neighbours.")
-    return (X.tocsc() if sparse.issparse(X) else np.asarray(X)), W
+    if not sparse.issparse(X):
+        return np.asarray(X), W
+    columns = X.tocsc()
+    if not columns.has_canonical_format:
+        columns = columns.copy()
+        columns.sum_duplicates()
+    return columns, W
 
 
 @dataclass
@@ -123,28 +129,33 @@ class _Sums:
 def _column_sums(
     X: np.ndarray | sparse.csc_matrix, W: sparse.csr_matrix, on_block: Callable[[float], None] | None
 ) -> _Sums:
-    """All sums in one pass over blocks of columns; the mean is not subtracted, so zeros cost nothing but in x'Wx."""
-    ends = np.column_stack([np.ones(W.shape[0]), W.sum(axis=1) + W.sum(axis=0).T])
+    """All sums in one pass; the mean is not subtracted, so zeros cost nothing."""
+    from core.spatial.loops import column_sums
+
+    ends = np.asarray(W.sum(axis=1)).ravel() + np.asarray(W.sum(axis=0)).ravel()
     # x'Wx = x'Ux for the upper triangle U of W + W': half the products where W is nearly symmetric
-    upper = (sparse.triu(W + W.T, 1) + sparse.diags(W.diagonal())).tocsr()
-    n_features = X.shape[1]
-    sums = _Sums(*(np.empty(n_features) for _ in range(5)))
-    width = max(1, min(n_features, BLOCK_NUMBERS // X.shape[0]))
+    upper = _arrays((sparse.triu(W + W.T, 1) + sparse.diags(W.diagonal())).tocsr())
+    n, n_features = X.shape
+    found, column = np.empty((n_features, 5)), np.zeros(n)
+    width = max(1, min(n_features, BLOCK_NUMBERS // n))
     for start in range(0, n_features, width):
-        columns = slice(start, min(start + width, n_features))
-        block = X[:, columns].astype(np.float64)
-        if sparse.issparse(block):
-            squares = sparse.csc_matrix((block.data**2, block.indices, block.indptr), shape=block.shape, copy=False)
-            dense = np.ascontiguousarray(block.toarray(order="F"))
-        else:
-            block = dense = np.ascontiguousarray(block - block[0])  # neither statistic knows of a shift, digits do
-            squares = dense**2
-        (sums.x[columns], sums.x_ends[columns]) = (block.T @ ends).T
-        (sums.x2[columns], sums.x2_ends[columns]) = (squares.T @ ends).T
-        sums.xwx[columns] = np.einsum("ij,ij->j", dense, upper @ dense)
+        stop = min(start + width, n_features)
+        block = X[:, start:stop]
+        if not sparse.issparse(block):
+            block = block.astype(np.float64)
+            block = sparse.csc_matrix(block - block[0])  # neither statistic knows of a shift, digits do
+        column_sums(*_arrays(block), *upper, ends, column, found[start:stop])
         if on_block:
-            on_block(columns.stop / n_features)
-    return sums
+            on_block(stop / n_features)
+    return _Sums(*found.T)
+
+
+def _arrays(matrix: sparse.csr_matrix | sparse.csc_matrix) -> tuple[np.ndarray, ...]:
+    return (
+        matrix.indptr.astype(np.int64, copy=False),
+        matrix.indices.astype(np.int32, copy=False),
+        matrix.data.astype(np.float64, copy=False),
+    )
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -10,18 +10,16 @@ The polynomials are those of Cephes (S. Moshier, netlib.org/cephes, single/expf.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from core.jit import EXACT, compiled
 
 f32, f64, i32 = np.float32, np.float64, np.int32
 
-#: what may be assumed of arithmetic: NaN and infinity exist. Sums may be reordered in the loops, not in exp and log
-EXACT = {"contract", "nsz", "arcp"}
-FAST = {*EXACT, "reassoc"}
 TABLE = 16  # whole counts up to here are summed by table
 CHUNK = 512  # features worked on at once
 SHIFT = 8  # Stirling's series is used above this argument
@@ -35,20 +33,6 @@ ROOT_2, ROOT_HALF_BITS = f32(math.sqrt(2)), i32(0x3F3504F3)
 MANTISSA, BIAS = i32(23), i32(127)
 LOG_2_PI = f32(math.log(2 * math.pi))
 LOG_FACTORIAL = np.array([math.lgamma(k + 1) for k in range(TABLE + 1)])
-
-
-def compiled(*signatures: str, **options: object) -> Callable:
-    """numba.njit; kept on disk where that can be written, so that only the first process compiles."""
-
-    def decorate(function: Callable) -> Callable:
-        given = [list(signatures)] if signatures else []
-        settings = {"error_model": "numpy", "fastmath": FAST, "nogil": True, **options}
-        try:
-            return njit(*given, cache=bool(signatures), **settings)(function)
-        except (RuntimeError, OSError):  # no folder for the cache
-            return njit(*given, **settings)(function)
-
-    return decorate
 
 
 @intrinsic

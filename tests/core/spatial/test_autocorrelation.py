@@ -54,6 +54,18 @@ def test_blocks_do_not_matter(example, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shares[-1] == 1.0
 
 
+def test_entries_stored_twice_are_added(example) -> None:
+    X, graph = example
+    halves = (X / 2).tocoo()
+    twice = [np.tile(part, 2) for part in (halves.row, halves.col, halves.data)]
+    order = np.argsort(twice[1], kind="stable")
+    starts = np.searchsorted(twice[1][order], np.arange(X.shape[1] + 1))
+    double = sparse.csc_matrix((twice[2][order], twice[0][order], starts), shape=X.shape)
+    W = row_standardised(graph)
+    np.testing.assert_allclose(morans_i(double, W).score, morans_i(X, W).score, atol=1e-6)
+    assert double.nnz == 2 * X.nnz  # what was given stays as it is
+
+
 def test_checkerboard_and_gradient_have_their_known_signs() -> None:
     x, y = np.meshgrid(np.arange(10.0), np.arange(10.0))
     xy = np.column_stack([x.ravel(), y.ravel()])
