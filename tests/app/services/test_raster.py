@@ -105,6 +105,22 @@ def test_hidden_categories_and_spots_outside_the_selection() -> None:
     assert painting.missing
 
 
+def test_a_selection_of_numbers_keeps_its_colours_and_the_rest_is_faint() -> None:
+    found, span = values(), (0.0, 9.0)
+    dimmed = np.random.default_rng(2).random(found.size) < 0.5
+    dimmed[7] = True
+    painting = raster.continuous(found, VIRIDIS, span)
+    png = raster.paint(grid(), painting, whole(), dimmed=dimmed)
+    assert Image.open(io.BytesIO(png)).mode == "P"  # a byte a pixel
+    pixels, colours = opened(png).reshape(-1, 4), expected(found, span)
+    assert np.abs(pixels[~dimmed, :3] - colours[~dimmed]).max() <= 1
+    rest = dimmed & np.isfinite(found)
+    step = np.abs(np.diff(raster.continuous(found, VIRIDIS, span).palette[:-1].astype(int), axis=0)).max()
+    assert np.abs(pixels[rest, :3] - colours[rest]).max() <= step + 1
+    assert tuple(pixels[7]) == (*bytes.fromhex(raster.NO_VALUE.removeprefix("#")), round(255 * raster.DIM))
+    np.testing.assert_array_equal(pixels[:, 3], np.where(dimmed, round(255 * raster.DIM), 255))
+
+
 def test_many_categories_are_painted_in_full_colour() -> None:
     rng = np.random.default_rng(2)
     colours = ["#" + bytes(c).hex() for c in rng.integers(0, 256, (600, 3), dtype=np.uint8)]
