@@ -85,16 +85,10 @@ class AlignConfig:
         advanced=True,
     )
     histology_weight: float = option(
-        0.0,
-        "Weight of how SM's latent misses the histology's colours, beside the outlines' 1",
-        minimum=0.0,
-        maximum=1e6,
+        0.0, "Weight of SM's misfit to the histology's colours, beside the outlines' 1", minimum=0.0, maximum=1000.0
     )
     landmarks_weight: float = option(
-        1.0,
-        "Weight of the landmarks: at 1, pairs that are d apart count as outlines that are d apart",
-        minimum=0.0,
-        maximum=1e6,
+        1.0, "Weight of the landmark pairs' distances, beside the outlines' 1", minimum=0.0, maximum=1000.0
     )
     precision: float = option(
         0.01,
@@ -110,7 +104,7 @@ class AlignConfig:
     )
     st_outline: str = option(
         "auto",
-        "ST's outline from its spots, or from the tissue in the histology; auto: the image, where it fits the spots",
+        "From its spots, or from the tissue in the histology; auto: the spots, unless the image fits better",
         choices=("auto", "spots", "image"),
         label="ST outline",
     )

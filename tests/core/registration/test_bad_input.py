@@ -92,6 +92,18 @@ def test_no_overlap_is_said() -> None:
     assert error(register(Pair(st, sm, 1.0), back, Context()), sm) < 0.4  # a fit from there comes back
 
 
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_folding_of_a_mirrored_map_is_reported(exchanged: bool) -> None:
+    """Two pairs in the middle that are exchanged fold a thin-plate spline; a mirrored map alone does not fold."""
+    st, sm = sampled(bean)
+    rim = [int((sm @ np.array(d)).argmax()) for d in ((1, 0.2), (-1, 0.3), (0.1, 1), (-0.2, -1))]
+    inner = np.argsort(np.linalg.norm(sm - sm.mean(axis=0), axis=1))[[0, 60]]
+    partners = [*rim, *(inner[::-1] if exchanged else inner)]
+    marks = str(np.column_stack([sm[[*rim, *inner]], TRUE.forward(sm[partners])]).tolist())
+    config = AlignConfig(mode="landmarks", landmark_fit="spline", landmarks=marks)
+    assert register(Pair(st, sm, 1.0), config, Context()).quality.folds == exchanged
+
+
 @pytest.mark.parametrize(("columns", "rows"), [(5, 5), (100, 1)])
 def test_an_outline_of_too_few_points_is_refused(columns: int, rows: int) -> None:
     st, _ = sampled(bean)
