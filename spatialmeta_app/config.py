@@ -24,6 +24,7 @@ class Settings:
     port: int = _setting(8050, "port to listen on (python app.py)")
     threads: int = _setting(8, "request threads of python app.py")
     max_upload_bytes: int = _setting(64 * GIB, "largest single file that may be uploaded")
+    upload_days: int = _setting(7, "days after its last byte when an unfinished upload is removed; 0: never")
     quota_bytes: int = _setting(256 * GIB, "most that one project may hold on disk")
     min_free_bytes: int = _setting(1 * GIB, "an upload or job is refused when less than this would stay free")
     import_roots: str = _setting("", "folders on the server people may import from, separated by ':'")

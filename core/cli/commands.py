@@ -186,7 +186,7 @@ def _run_pair(
 def _read_joints(given: argparse.Namespace, context: TerminalContext) -> AnnData:
     """The joint object of the command line, joined where there are several."""
     paths = given.joint if isinstance(given.joint, list) else [given.joint]
-    joints = [io.read_h5ad(path) for path in paths]
+    joints = [_read_joint(path, given) for path in paths]
     if len(joints) == 1:
         return joints[0]
     names = [n.strip() for n in given.names.split(",")] if given.names else _sample_names(joints, paths)
@@ -195,6 +195,20 @@ def _read_joints(given: argparse.Namespace, context: TerminalContext) -> AnnData
     if len(set(names)) < len(names):
         raise DataError("a name of its own for each sample", found=", ".join(names), mend="Give others by --names.")
     return run_concat(dict(zip(names, joints, strict=True)), _concat_config(given), context)
+
+
+def _read_joint(path: str, given: argparse.Namespace) -> AnnData:
+    """A joint object, or where ``--section`` says so a section alone, which is checked as one."""
+    section = getattr(given, "section", None)
+    if section is None:
+        return io.read_h5ad(path)
+    if section == "st":
+        st = io.read_st(path, image=given.image, image_scale=given.image_scale)
+        _warn_of(io.check_st(st))
+        return st
+    sm = io.read_sm(path, ibd=given.ibd, spatial_key=given.sm_spatial_key)
+    _warn_of(io.check_sm(sm))
+    return sm
 
 
 def _concat_config(given: argparse.Namespace) -> Any:

@@ -116,6 +116,8 @@ def _add_step(subparsers, name: str) -> None:
         many = {"nargs": "+"} if name == "integrate" else {}
         more = "; several are joined first" if many else ""
         parser.add_argument("joint", metavar="JOINT", help=f"h5ad of the step before{more}", **many)
+        if name in ("features", "integrate"):
+            _add_section(parser)
         if many:
             _add_names(parser)
             about = (
@@ -125,6 +127,13 @@ def _add_step(subparsers, name: str) -> None:
         parser.add_argument("--out", required=True, metavar="RESULT", help="h5ad to write")
     settings.add_to(parser, "settings")
     parser.set_defaults(step=name, settings=settings)
+
+
+def _add_section(parser: argparse.ArgumentParser) -> None:
+    """A section without its partner: what is read is what is measured, so there is nothing to align or reassign."""
+    about = "the file is one section, ST or SM alone, in any format that can be read; the work begins here"
+    parser.add_argument("--section", choices=("st", "sm"), help=about)
+    _add_reading(parser)
 
 
 def _add_names(parser: argparse.ArgumentParser) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from core.errors import FormatError, StorageError
+from core.io.atomic import replacing
 
 MAX_BYTES = 4 << 20
 
@@ -43,20 +42,8 @@ def write_bytes(content: bytes, path: str | Path) -> None:
         When the folder does not exist or can not be written, or the disk is full.
     """
     path = Path(path)
-    temporary = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0o077)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise StorageError(f"to write {path}", found=str(error), mend="What was there before is untouched.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

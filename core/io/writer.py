@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from core.errors import DataError, SpatialMetaError, StorageError
+from core.io.atomic import replacing
 
 #: kept free beyond the size of the file itself
 SPARE_BYTES = 16 << 20
@@ -36,16 +35,9 @@ def write_h5ad(adata: AnnData, path: str | Path) -> None:
     path = Path(path)
     _refuse_slashes(adata)
     _check_space(path, _size(adata))
-    temporary = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        temporary = Path(name)
-        _write(adata, temporary)
-        _sync(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        _sync(path.parent)
+        with replacing(path) as temporary:
+            _write(adata, temporary)
     except SpatialMetaError:
         raise
     except Exception as error:
@@ -54,9 +46,6 @@ def write_h5ad(adata: AnnData, path: str | Path) -> None:
             found=f"{type(error).__name__}: {str(error)[:300]}",
             mend="Nothing was changed. Make room or choose another folder, then save again.",
         ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _write(adata: AnnData, path: Path) -> None:
@@ -77,20 +66,6 @@ def _write(adata: AnnData, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice to programmers about dtypes; errors still come through
         shell.write_h5ad(path, compression="gzip", compression_opts=1)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _umask() -> int:
-    current = os.umask(0o077)
-    os.umask(current)
-    return current
 
 
 def _check_space(path: Path, needed: int) -> None:

@@ -121,7 +121,8 @@ def select_features(joint: AnnData, config: FeaturesConfig | None = None, contex
 
 def _check_joint(joint: AnnData) -> None:
     if keys.TYPE not in joint.var:
-        raise DataError("var['type'] with 'ST' or 'SM'", found="no such column", mend="Reassign the pair first.")
+        mend = "Reassign the pair first, or say which section it is (--section)."
+        raise DataError("var['type'] with 'ST' or 'SM'", found="no such column", mend=mend)
     unknown = sorted(set(joint.var[keys.TYPE].astype(str)) - {keys.ST, keys.SM})
     if unknown:
         raise DataError("var['type'] to be 'ST' or 'SM'", found=", ".join(unknown))

@@ -25,7 +25,9 @@ MORAN = "Moran's I"
 COLUMNS = (("name", "Feature"), ("rank", "#"), ("morans_i", "I"), ("fdr", "FDR"))
 
 
-def layout(values: dict[str, Any] | None, source: str = "", available: Sequence[str] = ()) -> html.Div:
+def layout(
+    values: dict[str, Any] | None, source: str = "", available: Sequence[str] = (), kind: str = keys.ST
+) -> html.Div:
     """Settings, map, quality of the spots, table.
 
     Parameters
@@ -34,6 +36,8 @@ def layout(values: dict[str, Any] | None, source: str = "", available: Sequence[
         The result whose spots are filtered: the step's input.
     available
         Its obs columns: a quality that it does not have is not offered.
+    kind
+        The modality that the table begins with.
     """
     left = steps.settings(STEP, STEPS[STEP].Config, values=values, without=tuple(THRESHOLDS))
     centre = [
@@ -55,7 +59,7 @@ def layout(values: dict[str, Any] | None, source: str = "", available: Sequence[
                 id=Features.MORAN, height=150, label="Histogram of Moran's I of genes and metabolites with the cut"
             ),
         ),
-        html.Section(panel("Features", *_table_tools(), class_name="sm-settings"), className="sm-grow"),
+        html.Section(panel("Features", *_table_tools(kind), class_name="sm-settings"), className="sm-grow"),
         steps.runs_panel(STEP),
     ]
     page = steps.page(STEP, left=left, centre=centre, right=right)
@@ -74,11 +78,11 @@ def map_options(quality: Mapping[str, str], feature: str | None) -> list[dict[st
     return picked + [{"label": title[:1].upper() + title[1:], "value": name} for name, title in quality.items()]
 
 
-def _table_tools() -> list[Any]:
+def _table_tools(kind: str) -> list[Any]:
     kinds = dbc.RadioItems(
         id=Features.KIND,
         options=[{"label": "Genes", "value": keys.ST}, {"label": "Metabolites", "value": keys.SM}],
-        value=keys.ST,
+        value=kind,
         inline=True,
         className="sm-tabs",
     )
@@ -188,7 +192,7 @@ def quality(values: Mapping[str, Any] | None, source: str, available: Sequence[s
         if column in available
     ]
     if not metrics:
-        return html.Div("Run Reassign again to see the quality of its spots.", className="sm-muted")
+        return html.Div("Run the step before again to see the quality of its spots.", className="sm-muted")
     fields = html.Div(
         [_threshold(known[m["setting"]], shown[m["setting"]]) for m in metrics], className="sm-qc-metrics"
     )

@@ -174,8 +174,9 @@ def _check_panel(section: Section) -> html.Div:
     return panel(title, checks(section.findings), note=", ".join(words) or "all in order")
 
 
-def next_step(sections: Mapping[str, Section], href: str) -> Component:
-    """The way on; locked, with the reason, until both sections are in order."""
+def next_step(sections: Mapping[str, Section], address: str) -> Component:
+    """The way on; locked, with the reason, until both sections are in order. One section alone needs no alignment."""
+    href, features = f"{address}/align", f"{address}/features"
     reasons = [_reason(section) for section in sections.values() if not section.ready]
     if not reasons:
         return html.Div(
@@ -183,7 +184,14 @@ def next_step(sections: Mapping[str, Section], href: str) -> Component:
             className="sm-row sm-between",
         )
     locked = dbc.Button([icon("lock", className="me-1"), "Next: Align"], disabled=True, className="flex-shrink-0")
-    return html.Div([html.Span(" ".join(reasons), className="sm-note"), locked], className="sm-row sm-between")
+    row = html.Div([html.Span(" ".join(reasons), className="sm-note"), locked], className="sm-row sm-between")
+    alone = [s for s in sections.values() if s.ready]
+    if not alone or any(s.result or s.job for s in sections.values() if s is not alone[0]):
+        return row
+    kind = alone[0].kind.upper()
+    way = button_link(f"Go on with {kind} alone", features, primary=False)
+    note = html.Span("One section alone needs no alignment.", className="sm-note")
+    return html.Div([row, html.Div([note, way], className="sm-row sm-between mt-2")])
 
 
 def _reason(section: Section) -> str:

@@ -60,8 +60,12 @@ def missing(view: StepView, address: str) -> html.Div:
         title, text = f"{TITLES[view.step]} needs more", f"Not there yet: {names}."
     target = "Data" if PAGES[first] == "data" else TITLES[PAGES[first]]
     action = button_link(f"Go to {target}", f"{address}/{PAGES[first]}", icon_name="arrow-right")
+    actions = [action]
+    if view.alone and PAGES[first] == "data":
+        text += f" {view.alone.upper()} alone needs neither alignment nor reassignment."
+        actions.append(button_link(f"Go on with {view.alone.upper()} alone", f"{address}/features", primary=False))
     return html.Div(
-        panel(None, empty(ICONS.get(view.step, "hourglass"), title, text, action), class_name="sm-fill"),
+        panel(None, empty(ICONS.get(view.step, "hourglass"), title, text, *actions), class_name="sm-fill"),
         className="sm-alone",
     )
 

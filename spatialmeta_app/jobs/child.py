@@ -126,6 +126,8 @@ def _work(path: Path, channel: Channel) -> int:
 
     spec = json.loads(path.read_text(encoding="utf-8"))
     print(f"--- attempt {spec['attempt']} of {spec['kind']}, {time.strftime('%Y-%m-%d %H:%M:%S')}", file=sys.stderr)
+    if spec.get("priority", 0) < 0:
+        os.nice(NICENESS)  # once more: it runs beside the jobs that people wait for
     asked, saving = threading.Event(), threading.Event()
     threading.Thread(target=_listen, args=(channel, asked, saving), daemon=True).start()
     context = ChildContext(channel, path.parent, asked)

@@ -38,6 +38,7 @@ POLL_S = 0.15
 HEARTBEAT_S = 1.0
 REPORT_S = 0.1
 RETRY_S = 2.0
+TIDY_S = 3600.0
 
 
 class Runner:
@@ -57,12 +58,15 @@ class Runner:
         self._clean()
         for job in self.store.recover(self.name):
             log.info("job %s goes on", job)
-        next_beat = 0.0
+        next_beat, next_tidy = 0.0, 0.0
         while not self._stopping.is_set():
             try:
                 if time.monotonic() > next_beat:
                     self._beat()
                     next_beat = time.monotonic() + HEARTBEAT_S
+                if time.monotonic() > next_tidy:
+                    Workspace(self.settings).uploads.expire()
+                    next_tidy = time.monotonic() + TIDY_S
                 self._pass_on_cancels()
                 self._claim()
                 self.engine.prepare()
@@ -142,7 +146,7 @@ class Runner:
     def _write_spec(self, job: Job) -> Path:
         folder = self.store.folder(job)
         folder.mkdir(parents=True, exist_ok=True)
-        names = ("kind", "project", "sample", "user", "config", "inputs", "attempt")
+        names = ("kind", "project", "sample", "user", "config", "inputs", "attempt", "priority")
         spec = {"job": job.id} | {name: getattr(job, name) for name in names}
         spec["settings"] = {k: str(v) if isinstance(v, Path) else v for k, v in _plain(self.settings).items()}
         write_file(folder / "spec.json", json.dumps(spec, indent=1).encode())

@@ -195,6 +195,7 @@ class JobStore:
 
         By priority, then people with fewer running jobs, then age; at most ``workers`` at a time and ``jobs_per_user``
         a person; its resources free; the job it comes after done. Jobs whose predecessor failed are failed here.
+        A job of a priority below 0 begins where a worker is free, but takes nobody's place while it runs.
 
         Parameters
         ----------
@@ -208,9 +209,9 @@ class JobStore:
         with self.database.write() as db:
             self._fail_followers(db)
             running = db.execute(
-                "SELECT user, resources FROM jobs WHERE state IN (?, ?)", (RUNNING, CANCELLING)
+                "SELECT user, resources, priority FROM jobs WHERE state IN (?, ?)", (RUNNING, CANCELLING)
             ).fetchall()
-            if len(running) >= self.settings.workers:
+            if sum(row["priority"] >= 0 for row in running) >= self.settings.workers:
                 return None
             users = [row["user"] for row in running]
             taken = set(held).union(*(json.loads(row["resources"]) for row in running))
@@ -219,6 +220,7 @@ class JobStore:
                     row
                     for row in _ready(db, users)
                     if users.count(row["user"]) < self.settings.jobs_per_user
+                    and (row["priority"] >= 0 or len(running) < self.settings.workers)
                     and taken.isdisjoint(json.loads(row["resources"]))
                 ),
                 None,
@@ -234,7 +236,8 @@ class JobStore:
 
     def _worth_claiming(self) -> bool:
         """A look without the write lock, since the runner asks several times a second."""
-        sql = "SELECT state != 'queued' AS busy, COUNT(*) AS n FROM jobs WHERE state IN (?, ?, ?) GROUP BY busy"
+        sql = """SELECT state != 'queued' AS busy, COUNT(*) AS n FROM jobs
+                 WHERE state IN (?, ?, ?) AND (state = 'queued' OR priority >= 0) GROUP BY busy"""
         numbers = {row["busy"]: row["n"] for row in self.database.rows(sql, ACTIVE)}
         return numbers.get(0, 0) > 0 and numbers.get(1, 0) < self.settings.workers
 

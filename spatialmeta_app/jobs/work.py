@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from core import keys
 from core.context import Share
 from core.errors import DataError
+from core.quality import write_quality
 from spatialmeta_app.jobs.task import RUN_SHARE, Task, add
 from spatialmeta_app.workspace import Result, WorkspaceError
 from spatialmeta_app.workspace.directories import write_file
@@ -31,6 +32,7 @@ def import_section(task: Task) -> Result:
     started = time.time()
     adata = _read(task)
     task.context.stop_if_cancelled()
+    write_quality(adata)
     task.context.progress(0.5, "checking")
     checks = io.check_st(adata) if task.kind == "st" else [*io.check_sm(adata), *ion_modes(adata)]
     task.context.stop_if_cancelled()

@@ -165,10 +165,11 @@ def show_command(values: list[Any], given: dict | None, ids: list[dict], own: di
     try:
         kind = steps.config_kind(own["form"], (id["option"] for id in ids))
         config = forms.config(kind, ids, values, **(given or {}))
-        parts = len(backend().workspace.sample(sample(pathname)).parts)
+        workspace, own_sample = backend().workspace, sample(pathname)
+        parts, section = len(workspace.sample(own_sample).parts), workspace.alone(own_sample)
     except SpatialMetaError as error:
         return error.message
-    return steps.command_line(own["form"], config, parts=parts)
+    return steps.command_line(own["form"], config, parts=parts, alone=section.step if section else "")
 
 
 @callback(

@@ -72,7 +72,7 @@ def refresh(_jobs: Any, _uploaded: Any, pathname: str) -> tuple:
     return (
         sections.tiles(found, imports.image_of(backend().workspace, found["st"])),
         sections.check_panels(found),
-        sections.next_step(found, f"/p/{place.project}/{place.sample}/align"),
+        sections.next_step(found, f"/p/{place.project}/{place.sample}"),
         _slot_states(place),
         [{"label": name, "value": name} for name in sm.spatial_keys],
         sm.spatial_key,

@@ -7,6 +7,7 @@ from typing import Any
 import dash
 from dash import ALL, Input, Output, State, callback, ctx, no_update
 
+from core import keys
 from spatialmeta_app.components import features as component
 from spatialmeta_app.figures import histograms, looks, maps
 from spatialmeta_app.ids import Features, Shell, Steps
@@ -27,8 +28,10 @@ def layout(project: str = "", sample: str = "", **_query: str) -> Any:
 
     def build(values: dict[str, Any] | None) -> Any:
         workspace = backend().workspace
-        source = workspace.choices(sample)["reassign"]
-        return component.layout(values, source.id, tuple(results.open_view(workspace, source).meta["obs"]))
+        source = workspace.inputs_of(sample, STEP)["joint"]
+        meta = results.open_view(workspace, source).meta
+        kind = keys.ST if keys.ST in meta["features"] else keys.SM
+        return component.layout(values, source.id, tuple(meta["obs"]), kind)
 
     return _steps.page(STEP, project, sample, build)
 
@@ -38,7 +41,7 @@ def _result(version: dict | None, pathname: str) -> Any:
     workspace = backend().workspace
     if version and version["result"]:
         return workspace.result(version["result"])
-    return workspace.choices(_steps.sample(pathname)).get("reassign")
+    return workspace.sources(_steps.sample(pathname))[STEP]["joint"]
 
 
 def _view(version: dict | None, pathname: str) -> Any:

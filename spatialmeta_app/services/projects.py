@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spatialmeta_app.jobs import Job, JobStore
-from spatialmeta_app.workspace import DEMO, ForbiddenError, NotFound, Project, Result, Sample, Workspace
+from spatialmeta_app.workspace import DEMO, IMPORTS, ForbiddenError, NotFound, Project, Result, Sample, Workspace
 
 FIRST_SAMPLE = "Sample 1"
 
@@ -58,9 +58,11 @@ def card(workspace: Workspace, project: Project) -> Card:
 
 def next_page(status: Mapping[str, str]) -> str:
     """The page where the work goes on: the first whose step is not done, Explore when all are."""
-    if status.get("st", "done") != "done" or status.get("sm", "done") != "done":  # joined samples have none
+    sections = [status.get(section, "done") for section in IMPORTS]  # joined samples have none
+    alone = sorted(sections) == ["done", "missing"] and status["reassign"] == "missing" != status["features"]
+    if not alone and sections != ["done", "done"]:
         return "data"
-    for step in ("align", "reassign", "features", "integrate"):
+    for step in ("integrate",) if alone else ("align", "reassign", "features", "integrate"):
         if status.get(step) == "missing":
             return step
     return "explore"

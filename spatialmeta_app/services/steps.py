@@ -60,6 +60,7 @@ class StepView:
     blocked: tuple[str, ...]  # imports with a blocking check
     runs: tuple[Run, ...]  # newest first
     job: Job | None  # the newest, if it is active, or failed after the newest result
+    alone: str = ""  # 'st' or 'sm' where the sample has that section alone
 
     @property
     def chosen(self) -> Run | None:
@@ -76,14 +77,24 @@ def view(workspace: Workspace, store: JobStore, *, project: str, sample: str, st
     """The state of *step* for one sample."""
     chosen = workspace.choices(sample)
     # a sample that joins others has no imports and no alignment: it begins with their reassignments
-    inputs = {CHAIN[step].get(n, step): r for n, r in workspace.sources(sample).get(step, {"reassign": None}).items()}
+    sources = workspace.sources(sample).get(step, {"reassign": None})
+    inputs = {_source(step, name, result): result for name, result in sources.items()}
+    if not chosen and not workspace.sample(sample).parts:
+        inputs = dict.fromkeys(IMPORTS)  # the way begins there, whatever the step
+    alone = workspace.alone(sample)
     return StepView(
         step=step,
         missing=tuple(name for name, result in inputs.items() if result is None),
         blocked=tuple(name for name, result in inputs.items() if result is not None and result.blocked),
         runs=runs(workspace, sample, step, chosen),
         job=shown_job(store, project=project, sample=sample, step=step),
+        alone=alone.step if alone else "",
     )
+
+
+def _source(step: str, name: str, result: Result | None) -> str:
+    """The step that the input *name* of *step* comes from."""
+    return result.step if result else CHAIN[step].get(name, step)
 
 
 def runs(workspace: Workspace, sample: str, step: str, chosen: Mapping[str, Result] | None = None) -> tuple[Run, ...]:
@@ -103,7 +114,7 @@ def stale_reasons(workspace: Workspace, result: Result, chosen: Mapping[str, Res
     reasons = []
     for name, now in workspace.sources(result.sample).get(result.step, {}).items():
         used = result.inputs.get(name)
-        source = CHAIN[result.step].get(name, result.step)
+        source = _source(result.step, name, now)
         inside = now is None or now.sample == result.sample
         title = TITLES[source] if inside else f"{TITLES[source]} of {workspace.sample(now.sample).name}"
         if now is None:
@@ -120,9 +131,12 @@ def _difference(workspace: Workspace, source: str, used: str | None, now: Result
     from core.errors import SpatialMetaError
 
     try:
-        before = workspace.result(used).config if used else {}
+        made_from = workspace.result(used) if used else now
     except SpatialMetaError:
         return "another run was chosen"
+    if made_from.step != now.step:
+        return f"it takes the place of the {TITLES[made_from.step]}"
+    before = made_from.config
     names = [n for n in {**before, **now.config} if before.get(n) != now.config.get(n)]
     if not names:
         return "it was run again" if source not in IMPORTS else "another file was imported"
@@ -203,17 +217,18 @@ def _defaults(kind: type) -> dict[str, Any]:
     return {o.name: o.default for o in options(kind)}
 
 
-def command_line(step: str, config: Any, files: Mapping[str, str] | None = None, *, parts: int = 2) -> str:
+def command_line(step: str, config: Any, *, parts: int = 2, alone: str = "") -> str:
     """The command that does the same as a run of *step* with *config* (a Config or a mapping).
 
-    *files* maps steps to file names; :data:`FILES` where not given. *parts* is the number of samples to join.
+    *parts* is the number of samples to join; *alone* the section ('st' or 'sm') of a sample that has no other.
     """
-    names = {**FILES, **(files or {})}
+    names = FILES | ({"reassign": FILES[alone]} if alone else {})
     config = config if dataclasses.is_dataclass(config) else config_of(step, config)
     command, inputs = step, _input_words(step, names)
     if isinstance(config, ConcatConfig):
         command, inputs = "concat", [f"JOINT_{i}.h5ad" for i in range(1, parts + 1)]
-    words = ["python", "-m", "core", command, *inputs, "--out", names[step]]
+    section = ["--section", alone] if alone and step == "features" else []
+    words = ["python", "-m", "core", command, *inputs, *section, "--out", names[step]]
     return " ".join(shlex.quote(word) for word in (*words, *flags_of(config)))
 
 
@@ -229,7 +244,7 @@ def _text(value: Any) -> str:
 
 
 def script(results: list[Result]) -> str:
-    """A shell script that repeats *results* (one for each step, any order) from the two input files."""
+    """A shell script that repeats *results* (one for each step, any order) from the input files."""
     order = {name: i for i, name in enumerate(STEPS)}
     steps = sorted((r for r in results if r.step in order), key=lambda r: order[r.step])
     joined = [r for r in steps if r.step == "reassign" and set(r.inputs) != set(CHAIN["reassign"])]
@@ -237,8 +252,10 @@ def script(results: list[Result]) -> str:
         first = command_line("reassign", joined[0].config, parts=len(joined[0].inputs))
         rest = [command_line(r.step, r.config) for r in steps if r.step not in ("align", "reassign")]
         return "\n".join(["#!/bin/sh", "# Joins the samples, then goes on.", "set -e", "", first, *rest, ""])
-    lines = ["#!/bin/sh", "# Repeats the work from the two sections. Made by SpatialMETA.", "set -e", ""]
-    return "\n".join([*lines, *(command_line(r.step, r.config) for r in steps), ""])
+    lines = ["#!/bin/sh", "# Repeats the work from the files. Made by SpatialMETA.", "set -e", ""]
+    whole = {"st", "sm"} <= {r.step for r in results} or any(r.step == "reassign" for r in steps)
+    alone = "" if whole else next((r.step for r in results if r.step in IMPORTS), "")
+    return "\n".join([*lines, *(command_line(r.step, r.config, alone=alone) for r in steps), ""])
 
 
 def lineage(workspace: Workspace, result: Result) -> list[Result]:

@@ -7,7 +7,7 @@ import json
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from spatialmeta_app.workspace.errors import ForbiddenError, NotFoundError, Work
 from spatialmeta_app.workspace.records import (
     CHAIN,
     DEMO,
+    IMPORTS,
     JOINT,
     Project,
     Result,
@@ -274,15 +275,26 @@ class Workspace:
         """step -> input name -> the result it would take now, in the order of the work.
 
         A sample that joins others begins with 'reassign', whose inputs are the chosen reassignments of its parts, by
-        the id of the part; all that follows is as for any other sample.
+        the id of the part; all that follows is as for any other sample. One that has an ST or an SM section alone
+        begins with 'features', which take it as it was measured.
         """
         sample = self.sample(sample)
         chosen = self.choices(sample)
         found = {step: {name: chosen.get(s) for name, s in inputs.items()} for step, inputs in CHAIN.items()}
         if not sample.parts:
-            return found
+            alone = self._alone(chosen)
+            return found | ({"features": {"joint": alone}} if alone else {})
         joined = {"reassign": {part: self.chosen(part, "reassign") for part in sample.parts}}
         return joined | {step: inputs for step, inputs in found.items() if "joint" in inputs}
+
+    def alone(self, sample: str | Sample) -> Result | None:
+        """The section of a sample that has one modality alone, from which its features are taken; None for others."""
+        return self._alone(self.choices(sample))
+
+    @staticmethod
+    def _alone(chosen: Mapping[str, Result]) -> Result | None:
+        sections = [chosen[step] for step in IMPORTS if step in chosen]
+        return sections[0] if len(sections) == 1 and "reassign" not in chosen else None
 
     def status(self, sample: str | Sample) -> dict[str, str]:
         """step -> 'missing', 'done', 'stale' (an input changed since) or 'blocked' (a check has to be mended first).

@@ -140,6 +140,21 @@ class Uploads:
             db.execute("DELETE FROM uploads WHERE id = ?", (upload.id,))
         shutil.rmtree(self.folder(upload), ignore_errors=True)
 
+    def expire(self, now: float | None = None) -> int:
+        """Delete the unfinished uploads that got no byte for ``upload_days``; returns how many."""
+        before = (time.time() if now is None else now) - 86_400 * self.settings.upload_days
+        rows = self.database.rows("SELECT * FROM uploads WHERE state = 'receiving' AND created < ?", (before,))
+        old = [u for u in (from_row(Upload, row) for row in rows) if self._last_byte(u) < before]
+        for upload in old if self.settings.upload_days > 0 else ():
+            self.delete(upload)
+        return len(old) if self.settings.upload_days > 0 else 0
+
+    def _last_byte(self, upload: Upload) -> float:
+        try:
+            return self.path(upload).stat().st_mtime
+        except FileNotFoundError:
+            return upload.created
+
     # folders on the server
 
     def roots(self) -> list[Path]:

@@ -8,7 +8,9 @@ from playwright.sync_api import Page, expect
 
 from core import keys, pipeline
 from core.reassignment import ReassignConfig, plan
-from tests.e2e.seeding import Seeded, _keep, seed
+from spatialmeta_app.config import Settings
+from spatialmeta_app.workspace import Workspace
+from tests.e2e.seeding import Seeded, _keep, seed, small_pair
 from tests.e2e.serving import Server
 from tests.e2e.test_steps import STEP_MS, field, part, run, visit
 
@@ -146,3 +148,32 @@ def test_two_samples_are_joined_and_go_on_as_one(page: Page, seeded: Seeded, axe
     visit(page, joined, "integrate")
     page.goto(joined.path("data"))
     expect(page.get_by_text("A joined sample")).to_be_visible()
+
+
+def test_metabolites_alone_need_no_alignment(page: Page, app_server: Server, axe) -> None:
+    workspace, pair = Workspace(Settings(data=app_server.data, min_free_bytes=0, demo=False)), small_pair()
+    sample = workspace.create_sample(workspace.create_project("Metabolites", "tester"), "section")
+    alone = Seeded(workspace, sample, pair)
+    page.goto(alone.path("integrate"))  # a page of an empty sample leads to its files
+    page.get_by_role("link", name="Go to Data").click()
+    page.wait_for_url("**/data")
+    _keep(workspace, sample, "sm", pair.sm)
+    page.goto(alone.path("align"))
+    expect(page.get_by_text("SM alone needs neither alignment nor reassignment")).to_be_visible()
+    page.goto(alone.path("data"))
+    page.get_by_role("link", name="Go on with SM alone").click()
+    page.wait_for_url("**/features")
+    expect(part(page, "features", "command")).to_contain_text("core features SM.h5ad --section sm")
+    axe(page)
+    run(page, "Select features", 1)
+    expect(page.locator("#features-table")).to_contain_text(f"{pair.sm.n_vars} features")
+    visit(page, alone, "integrate")
+    field(page, "integrate", "epochs").fill("4")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.locator(".sm-version")).to_have_count(2, timeout=STEP_MS)
+    expect(page.locator("#integrate-summary")).to_contain_text("sm-only")
+    made = alone.read("cluster")
+    assert made.n_obs == pair.sm.n_obs
+    assert (made.layers[keys.COUNTS] != pair.sm.X).nnz == 0
+    page.goto(alone.path("explore"))
+    expect(page.locator("#explore-count")).to_contain_text(f"{made.n_obs:,} pixels")

@@ -137,11 +137,13 @@ def test_next_is_locked_with_the_reason() -> None:
         ({"st": section(), "sm": missing}, "SM is missing."),
         ({"st": busy, "sm": section()}, "ST is being read."),
     ):
-        built = sections.next_step(sections_, "/next")
+        built = sections.next_step(sections_, "/p")
         assert words in texts(built)
         assert [c.disabled for c in components(built) if isinstance(c, dbc.Button)] == [True]
-    ready = sections.next_step({"st": section(), "sm": section()}, "/next")
-    assert [c.href for c in components(ready) if hasattr(c, "href")] == ["/next"]
+    ready = sections.next_step({"st": section(), "sm": section()}, "/p")
+    assert [c.href for c in components(ready) if hasattr(c, "href")] == ["/p/align"]
+    alone = sections.next_step({"st": section(), "sm": missing}, "/p")
+    assert [c.href for c in components(alone) if hasattr(c, "href")] == ["/p/features"]
 
 
 def test_a_tile_tells_size_progress_and_failure() -> None:

@@ -79,6 +79,19 @@ def test_no_more_run_than_there_are_workers(settings, submit):
     assert [bool(store.claim("r")) for _ in range(3)] == [True, True, False]
 
 
+def test_what_runs_in_the_background_takes_nobodys_place(settings, submit):
+    store = JobStore(dataclasses.replace(settings, workers=1, jobs_per_user=9))
+    demo = submit(user="demo", priority=-1)
+    assert store.claim("r").id == demo.id
+    mine, second = submit(), submit(user="demo", priority=-1)
+    assert store.claim("r").id == mine.id  # beside the demonstration
+    assert store.claim("r") is None
+    store.finish(mine, "done")
+    assert store.claim("r") is None  # another one in the background waits for a free worker
+    store.finish(demo, "done")
+    assert store.claim("r").id == second.id
+
+
 def test_a_person_runs_no_more_than_allowed_and_others_go_first(wide, submit):
     for _ in range(4):
         submit(user="ada")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
+import time
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -152,6 +154,25 @@ def test_the_demonstration_takes_no_files(workspace):
     workspace.create_project("Demonstration", DEMO, id=DEMO)
     with pytest.raises(WorkspaceError):
         workspace.uploads.start(DEMO, None, "st", "a.h5ad", 1, user="ada")
+
+
+def test_unfinished_uploads_expire_after_their_last_byte(settings):
+    workspace = Workspace(dataclasses.replace(settings, quota_bytes=1000, upload_days=7))
+    uploads, project = workspace.uploads, workspace.create_project("p", "ada")
+    left, going_on, whole = (uploads.start(project.id, None, "st", f"{n}.h5ad", 300, user="ada") for n in "abc")
+    uploads.append(whole, 0, io.BytesIO(bytes(300)))
+    uploads.finish(whole)
+    day = 86_400.0
+    os.utime(uploads.path(going_on), (time.time() + 5 * day,) * 2)
+    assert uploads.expire(time.time() + 6.9 * day) == 0
+    assert Workspace(dataclasses.replace(settings, upload_days=0)).uploads.expire(time.time() + 99 * day) == 0
+    assert workspace.bytes_used(project) == 900
+    assert uploads.expire(time.time() + 7.1 * day) == 1
+    assert workspace.bytes_used(project) == 600
+    assert {u.id for u in uploads.list(project.id)} == {going_on.id, whole.id}
+    with pytest.raises(NotFound):
+        uploads.get(left)
+    assert not uploads.folder(left).exists()
 
 
 def test_the_quota_counts_announced_bytes(settings):

@@ -231,3 +231,14 @@ def test_killed_while_writing(old: Path) -> None:
     for left in old.parent.glob(".*.tmp"):
         left.unlink()
     survived(old)
+
+
+def test_what_a_killed_process_left_is_removed_at_the_next_write(tmp_path: Path) -> None:
+    """Its own name, and old: a file that is being written, and those of other targets, stay."""
+    names = (".result.h5ad.abc.tmp", ".result.h5ad.new.tmp", ".other.h5ad.abc.tmp", "result.h5ad.tmp")
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+        if "new" not in name:
+            os.utime(tmp_path / name, (0, 0))
+    write_h5ad(section(), tmp_path / "result.h5ad")
+    assert {p.name for p in tmp_path.iterdir()} == {"result.h5ad", *names[1:]}
