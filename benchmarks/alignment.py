@@ -1,8 +1,9 @@
 """Alignment of pairs with known truth: orientation, error of each stage, time and memory, beside the authors' package.
 
-``python -m benchmarks alignment [--pairs N] [--peers N] [--no-real] [--no-latents] [--no-scaling]``: N simulated pairs
-(40 if not said), N of them through the authors' package (3; 0 leaves it out). TRE: mean distance of the SM pixels from
-where they truly lie, in spot distances. Seconds are CPU seconds of all threads, which other load does not lengthen.
+``python -m benchmarks alignment [--pairs N] [--first N] [--peers N] [--no-real] [--no-latents] [--no-scaling]
+[--stages …]``: N simulated pairs (40 if not said) from the first on; the first N (3; 0 leaves it out) through the
+authors' package too. TRE: mean distance of the SM pixels from where they truly lie, in spot distances. Seconds are CPU
+seconds of all threads, which other load does not lengthen.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from core.registration.transforms import rotation_matrix
 STAGES = ("similarity", "affine", "nonrigid")
 DENSITIES = (5.0, 15.0, 50.0)  # pixels a spot: 10,000, 30,000 and 100,000 at 2,000 spots
 LATENTS = ("pca", "vae")
-FEATURES_WEIGHT = 30.0  # where they are compared
 ITERATIONS = 300  # of the authors' alignment
 CHILD = """
 import json, resource, sys, time
@@ -39,17 +39,21 @@ print(json.dumps(measured(*json.loads(sys.argv[1]))))
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks alignment")
     parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--peers", type=int, default=3)
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--real", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--latents", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--scaling", action=argparse.BooleanOptionalAction, default=True)
     given = parser.parse_args(words or [])
-    print(_line("pair", *STAGES, "best affine", "right", "confidence", "by", "CPU s", "MB", "authors", "CPU s", "MB"))
-    rows = [_compared(number, with_peer=number < given.peers) for number in range(given.pairs)]
+    costs = ("CPU s", "MB", "authors", "CPU s", "MB")
+    print(_line("pair", *given.stages, "best affine", "right", "confidence", "by", *costs))
+    numbers = range(given.first, given.first + given.pairs)
+    rows = [_compared(number, given.stages, with_peer=number < given.peers) for number in numbers]
     if rows:
         _summary(rows)
     for name in REAL if given.real else ():
-        _show(name, {stage: _in_child(name, stage) for stage in STAGES}, None)
+        _show(name, {stage: _in_child(name, stage) for stage in given.stages}, None)
     for name in (*REAL, "0", "1") if given.latents else ():
         found = {kind: _in_child(name, STAGES[0], latents=kind) for kind in LATENTS}
         told = ", ".join(f"{kind} {one['error']:.2f} ({one['cpu_s']:.1f} CPU s)" for kind, one in found.items())
@@ -69,7 +73,7 @@ def measured(name: str, stage: str, density: float = DENSITIES[0], latents: str 
     from core.registration import AlignConfig, RegistrationResult
 
     pair = _pair(name, density)
-    values = {"latents": latents, "features_weight": FEATURES_WEIGHT} if latents else {}
+    values = {"latents": latents} if latents else {}
     config = AlignConfig(spatial_key=pair.spatial_key, transform=stage, **values)
     start = time.process_time()
     done = run_step("align", {"st": pair.st, "sm": pair.sm}, config)
@@ -103,11 +107,11 @@ def _in_child(name: str, stage: str, density: float = DENSITIES[0], latents: str
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _compared(number: int, *, with_peer: bool) -> dict[str, Any]:
-    stages = {stage: _in_child(str(number), stage) for stage in STAGES}
+def _compared(number: int, wanted: list[str], *, with_peer: bool) -> dict[str, Any]:
+    stages = {stage: _in_child(str(number), stage) for stage in wanted}
     theirs = _authors(_pair(str(number))) if with_peer else None
     _show(f"simulated {number}", stages, theirs)
-    return stages | {"authors": theirs}
+    return stages
 
 
 def _authors(pair: KnownPair, to: str = "histology") -> dict[str, Any] | str:
@@ -133,8 +137,8 @@ def _authors(pair: KnownPair, to: str = "histology") -> dict[str, Any] | str:
 
 
 def _show(name: str, stages: dict[str, dict[str, Any]], theirs: dict[str, Any] | str | None) -> None:
-    last = stages[STAGES[-1]]
-    cells = [f"{stages[stage]['error']:.2f}" for stage in STAGES] + [f"{last['best_affine']:.2f}"]
+    last = list(stages.values())[-1]
+    cells = [f"{one['error']:.2f}" for one in stages.values()] + [f"{last['best_affine']:.2f}"]
     cells += ["yes" if last["right"] else "NO", f"{last['confidence']:.2f}", last["by"]]
     cells += [f"{last['cpu_s']:.1f}", f"{last['mb']:.0f}"]
     if isinstance(theirs, dict):
@@ -148,8 +152,8 @@ def _show(name: str, stages: dict[str, dict[str, Any]], theirs: dict[str, Any] |
 
 def _summary(rows: list[dict[str, Any]]) -> None:
     for what, of in (("median", np.median), ("worst", np.max)):
-        errors = [f"{of([row[stage]['error'] for row in rows]):.2f}" for stage in STAGES]
-        last = [row[STAGES[-1]] for row in rows]
+        errors = [f"{of([row[stage]['error'] for row in rows]):.2f}" for stage in rows[0]]
+        last = [list(row.values())[-1] for row in rows]
         best, cpu, mb = (of([one[name] for one in last]) for name in ("best_affine", "cpu_s", "mb"))
         right = f"{sum(one['right'] for one in last)}/{len(last)}"
         print(_line(what, *errors, f"{best:.2f}", right, "", "", f"{cpu:.1f}", f"{mb:.0f}"))

@@ -26,6 +26,7 @@ from core.registration.histology import (
     outline_sources,
 )
 from core.registration.landmarks import Landmarks, fit_landmarks, from_text, leave_one_out, residuals
+from core.registration.latents import Latents
 from core.registration.manual import manual_transform
 from core.registration.nonrigid import TIMES, Refined, refine
 from core.registration.outline import alpha_shape, point_distance
@@ -39,12 +40,10 @@ from core.registration.transforms import Similarity, Transform
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from core.registration.losses import Objective
+    from core.registration.likelihood import Evidence
 
-#: of the non-rigid stage: what lies within the outline can only be told from the measured values
-NONRIGID_WEIGHTS = {"outline": 1.0, "features": 0.3}
-MOST_OUTLINE = 400  # points of an outline that a linear map needs
-VALUE_BLURS = (1.5, None)  # of the pictures, spot distances; None: as sharp as they are
+#: to which both sections are smoothed in the rounds of a fit, spot distances: first what pulls from afar
+BLURS = {"linear": (1.5, 1.0), "nonrigid": (1.0, 0.7)}
 LINEAR_SHARE = 0.5  # of the work, where a deformation follows
 #: landmark pairs from which on they tell turn and mirror image
 STARTING = 3
@@ -71,12 +70,12 @@ class AlignConfig:
     shift_x_um: float = option(0.0, "Move right, from SM's centre on ST's centre", unit="µm")
     shift_y_um: float = option(0.0, "Move down, from SM's centre on ST's centre", unit="µm")
     transform: str = option(
-        "similarity",
+        "nonrigid",
         "Turn, scales and shift; also a shear; or also a smooth deformation",
         choices=("similarity", "affine", "nonrigid"),
     )
     features_weight: float = option(
-        0.0, "Weight of the measured values' misfit, beside the outlines' 1", minimum=0.0, maximum=1e6
+        1.0, "Weight of the measured values; 1 is what they are worth, 0 leaves them out", minimum=0.0, maximum=1e6
     )
     latents: str = option(
         "pca",
@@ -139,7 +138,7 @@ class AlignConfig:
         advanced=True,
     )
     reach: float = option(
-        6.0,
+        10.0,
         "A deformation moves places nearer than this about alike",
         unit="spot distances",
         minimum=1.0,
@@ -147,11 +146,20 @@ class AlignConfig:
         advanced=True,
         label="Reach of a deformation",
     )
-    stiffness: float = option(
-        0.005,
-        "Resistance to deformation; of a field of 1 spot distance, beside the loss",
-        minimum=1e-6,
-        maximum=1e3,
+    usual_warp: float = option(
+        0.3,
+        "How far tissue is usually deformed: standard deviation along each axis",
+        unit="spot distances",
+        minimum=0.01,
+        maximum=100.0,
+        advanced=True,
+        label="Usual deformation",
+    )
+    gain: float = option(
+        0.5,
+        "A deformation has converged when 4 steps make it less than this more likely (log)",
+        minimum=1e-3,
+        maximum=100.0,
         advanced=True,
     )
 
@@ -166,8 +174,8 @@ class AlignConfig:
 def align(st: AnnData, sm: AnnData, config: AlignConfig | None = None, context: Context | None = None) -> AnnData:
     """A copy of *sm* whose ``obsm['spatial']`` lies in the frame of *st* (full-resolution image pixels, [x, y]).
 
-    Minimises the two-way distance of the outlines over turn, mirror image, scales and shift, and for ``nonrigid`` also
-    over a diffeomorphism, to which the measured values contribute (paper, eq. 1-7). Also writes
+    Minimises the two-way distance of the outlines over turn, mirror image, scales and shift, then goes on with what was
+    measured beside them, for ``nonrigid`` also over a diffeomorphism (paper, eq. 1-7). Also writes
     ``obsm['spatial_raw']``, the coordinates as measured, and ``uns['spatialmeta']['alignment']``, the
     :class:`RegistrationResult` as a dictionary.
 
@@ -268,12 +276,14 @@ def _registered(pair: Pair, config: AlignConfig, context: Context, points: Mappi
         config = replace(config, flip=placed.flip)
     found = _fit(placed, pair, (st, sm), config, context)
     more = _weights(config, pair, marks)
+    evidence = _evidence(more, marks, pair, (st, sm), config)
+    how = {"both": (st, sm), "config": config, "context": context}
     if more and found.stopped != "cancelled":
-        found = _with_more(found, more, marks, pair, both=(st, sm), config=config, context=context)
+        found = _with_more(found, evidence, pair, **how)
     transform = transform_of(found.best.flip[0], found.best.values[0], sm, st)
     history, stopped, note = found.history, found.stopped, ""
     if config.transform == "nonrigid" and stopped != "cancelled":
-        refined = _refined(found, marks, pair, both=(st, sm), config=config, context=context)
+        refined = _refined(found, evidence, pair, **how)
         transform, history, stopped = refined.transform, refined.history, refined.stopped
         note = "" if refined.kept else f"The linear map was kept; a deformation was not used: {refined.reason}."
     context.preview("alignment", xy=transform.forward(pair.sm_xy).astype(np.float32))
@@ -395,69 +405,65 @@ def _in_units(marks: Landmarks, both: tuple[Section, Section]) -> tuple[np.ndarr
     return (sm.work(marks.sm_xy), st.work(marks.st_xy)) if len(marks) else None
 
 
-def _with_more(
-    found: Fit,
-    more: Mapping[str, float],
-    marks: Landmarks,
-    pair: Pair,
-    *,
-    both: tuple[Section, Section],
-    config: AlignConfig,
-    context: Context,
-) -> Fit:
-    """*found* improved by the losses *more* beside the outlines: blurred pictures first, then sharp ones."""
-    from core.registration.objective import make_objective
-    from core.registration.optimise import settle
+def _evidence(
+    more: Mapping[str, float], marks: Landmarks, pair: Pair, both: tuple[Section, Section], config: AlignConfig
+) -> Evidence:
+    from core.registration.likelihood import Evidence
 
     st, sm = both
-    pictures = _pictures(pair, both, config)
+    latents = None
+    if "features" in more:
+        known = pair.latents is not None
+        latents = Latents(st, sm, pair.st_xy, pair.sm_xy, pair.latents if known else pair.values, latent=known)
+    return Evidence(sm, st, latents, more, _pictures(pair, both, config), _in_units(marks, both))
+
+
+def _with_more(
+    found: Fit, evidence: Evidence, pair: Pair, *, both: tuple[Section, Section], config: AlignConfig, context: Context
+) -> Fit:
+    """*found* improved by the losses beside the outlines: blurred pictures first, then sharper ones."""
+    import torch
+
+    from core.registration.optimise import LinearMap, settle
+
+    st, sm = both
     best, history, stopped = found.best, found.history, found.stopped
 
     def watch(number: int, best: Starts, terms: Mapping[str, float]) -> bool:
         transform = transform_of(best.flip[0], best.values[0], sm, st)
         context.preview("alignment", xy=transform.forward(pair.sm_xy).astype(np.float32))
         share = LINEAR_SHARE if config.transform == "nonrigid" else 1.0
-        numbers = {f"loss_{name}": value for name, value in terms.items()}
-        context.progress(0.95 * share, f"fitting outlines and {', '.join(more)}", **numbers)
+        numbers = _numbers(terms, st, pair)
+        context.progress(0.95 * share, f"fitting outlines and {', '.join(evidence.weights)}", **numbers)
         return context.cancelled()
 
-    how = _descent(config)
-    for blur in VALUE_BLURS if more.keys() & {"features", "histology"} else VALUE_BLURS[-1:]:
+    for blur in BLURS["linear"]:
         if not context.cancelled():
-            objective = make_objective(
-                sm.thinned(MOST_OUTLINE),
-                st.thinned(MOST_OUTLINE),
-                {"outline": 1.0, **more},
-                scale=config.robust_distance,
-                blur=blur,
-                pictures=pictures,
-                landmarks=_in_units(marks, both),
-                likelihood=True,
+            now = LinearMap(torch.as_tensor(best.flip), torch.as_tensor(best.values, dtype=torch.float32))
+            best, history = settle(
+                evidence.objective(now, blur),
+                best,
+                _descent(config),
+                radius=sm.radius,
+                precision=config.precision,
+                watch=watch,
             )
-            best, history = settle(objective, best, how, radius=sm.radius, precision=config.precision, watch=watch)
     if context.cancelled():
         stopped = "cancelled"
     return replace(found, best=best, history=history, stopped=stopped)
 
 
 def _refined(
-    found: Fit, marks: Landmarks, pair: Pair, *, both: tuple[Section, Section], config: AlignConfig, context: Context
+    found: Fit, evidence: Evidence, pair: Pair, *, both: tuple[Section, Section], config: AlignConfig, context: Context
 ) -> Refined:
     from core.registration.lddmm import Deforming
-    from core.registration.objective import make_objective
 
     st, sm = both
-    pictures, pairs = _pictures(pair, both, config), _in_units(marks, both)
-    weights = NONRIGID_WEIGHTS | {"histology": config.histology_weight, "landmarks": config.landmarks_weight}
-
-    def objective(sm: Section, st: Section) -> Objective:
-        scale = config.robust_distance
-        return make_objective(sm, st, weights, scale=scale, pictures=pictures, landmarks=pairs)
 
     def watch(fraction: float, transform: Transform, terms: dict[str, float]) -> bool:
         context.preview("alignment", xy=transform.forward(pair.sm_xy).astype(np.float32))
         done = LINEAR_SHARE + (0.99 - LINEAR_SHARE) * fraction
-        context.progress(done, "deforming", **{f"loss_{name}": value for name, value in terms.items()})
+        context.progress(done, "deforming", **_numbers(terms, st, pair))
         return context.cancelled()
 
     score = _Agreement(pair, st, sm)
@@ -465,13 +471,18 @@ def _refined(
         found.best,
         sm,
         st,
-        objective,
-        Deforming(config.reach, config.stiffness, TIMES, config.max_steps, config.tolerance),
-        trust=config.robust_distance,
+        [lambda map, blur=blur: evidence.objective(map, blur) for blur in BLURS["nonrigid"]],
+        Deforming(config.reach, config.usual_warp, TIMES, config.max_steps, config.gain),
         points=pair.sm_xy,
         agreement=None if pair.values is None else score.of,
         watch=watch,
     )
+
+
+def _numbers(terms: Mapping[str, float], st: Section, pair: Pair) -> dict[str, float]:
+    """The losses, and the distance that the outlines' stands for."""
+    distance = float(np.sqrt(2 * terms["outline"])) / st.unit * pair.um_per_px
+    return {"outline_um": distance} | {f"loss_{name}": value for name, value in terms.items()}
 
 
 class _Agreement:

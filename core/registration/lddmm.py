@@ -34,18 +34,18 @@ class Deforming:
     ----------
     reach
         Over which distance neighbours move alike.
-    stiffness
-        Weight of the energy beside the objective.
+    usual
+        Standard deviation of the deformations that are to be expected, along each axis: the energy counts 1 / usual².
     times
         Steps in time of the velocity.
     steps
         At most so many of the descent in each round.
     tolerance
-        Converged when the loss falls by less than this share over CHUNK steps.
+        Converged when the loss falls by less than this over CHUNK steps.
     """
 
     reach: float
-    stiffness: float
+    usual: float
     times: int
     steps: int
     tolerance: float
@@ -130,7 +130,7 @@ def deform(
     *,
     watch: Callable[[float, Deformed, dict[str, float]], bool] | None = None,
 ) -> Deformed:
-    """The flow, and the linear map after it, that minimise an objective plus stiffness times the energy.
+    """The flow, and the linear map after it, that minimise an objective plus the energy over usual².
 
     A quasi-Newton descent (L-BFGS) on the numbers w at the nodes, in which the energy is a sphere: as steep as anything
     else, whatever the grid.
@@ -178,7 +178,7 @@ def deform(
                 so_far = problem.outcome(history, "cancelled")
                 if watch(min(done, 1.0), so_far, problem.terms(objective)):
                     return so_far
-            if len(history) > 1 and history[-2] - history[-1] <= how.tolerance * abs(history[-2]):
+            if len(history) > 1 and history[-2] - history[-1] <= how.tolerance:
                 stopped = "converged"
                 break
     return problem.outcome(history, stopped)
@@ -207,7 +207,7 @@ class _Problem:
 
         def loss() -> torch.Tensor:
             descent.zero_grad()
-            total = objective(self.map()).sum() + self.how.stiffness * self.energy()
+            total = objective(self.map()).sum() + self.energy() / self.how.usual**2
             total.backward()
             last[0] = min(last[0], float(total.detach()))
             return total

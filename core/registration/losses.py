@@ -11,12 +11,12 @@ any Map into a loss, differentiable in those parameters. A stage knows no term, 
 
 All coordinates are *working units*, spot distances around the section's own centre (:class:`core.registration.section.
 Section`; ``section.work(points)`` goes there, ``points / section.unit + section.centre`` back). A Map takes SM working
-points to ST working points, and back. Only ``forward`` must be differentiable; ``back`` merely tells what lies where SM
-was not measured and may be approximate.
+points to ST working points, and back; both are differentiable.
+
+Once the sections lie about right, terms are weighed by :mod:`core.registration.likelihood`.
 
 Regularisation of a map (smoothness of a velocity field) is not a term here: it belongs to the stage that owns the
-field. Coarse to fine is a matter of objectives, not of stages: :func:`core.registration.objective.make_objective` makes
-one for each blur, so a stage takes ``objective_at(blur) -> Objective`` and goes through blurs of 2, 1 and None.
+field. Coarse to fine is a matter of objectives, not of stages: a stage takes one from each round and goes on.
 
 Units: L_point and L_landmarks in squared spot distances (halved, robust); L_histo and L_features have none, 1 where SM
 explains nothing and less the more it does (:class:`ImageTerm`).
@@ -45,7 +45,7 @@ class Map(Protocol):
         ...
 
     def back(self, xy: torch.Tensor) -> torch.Tensor:
-        """ST points (m, 2) in SM, (b, m, 2); without gradient."""
+        """ST points (m, 2) in SM, (b, m, 2); differentiable too."""
         ...
 
 
@@ -160,9 +160,9 @@ class ImageTerm:
 
     def __call__(self, map: Map) -> torch.Tensor:
         moved = map.forward(self.xy)
-        seen = self._read(self.picture, moved)
+        seen = read(self.picture, self.origin, self.pitch, moved)
         with torch.no_grad():
-            weight = self._read(self.inside, moved.detach())[:, :, 0].clamp(0, 1) ** 2
+            weight = read(self.inside, self.origin, self.pitch, moved.detach())[:, :, 0].clamp(0, 1) ** 2
             overlap = weight.mean(dim=1)
             weight = (weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-6)).unsqueeze(2)
         seen = seen - (weight * seen).sum(dim=1, keepdim=True)
@@ -179,71 +179,15 @@ class ImageTerm:
         enough = (overlap / LEAST_OVERLAP).clamp(max=1.0)
         return 1 - enough * (1 - left / variance)
 
-    def _read(self, picture: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
-        """*picture* (1, c, h, w) at ST working points (b, n, 2), bilinear, as (b, n, c); 0 beyond it."""
-        cell = (xy - self.origin) / self.pitch
-        size = torch.tensor([picture.shape[3], picture.shape[2]], dtype=xy.dtype)
-        grid = (2 * cell + 1) / size - 1
-        flat = grid.reshape(1, 1, -1, 2)
-        values = torch.nn.functional.grid_sample(picture, flat, mode="bilinear", align_corners=False)
-        return values[0, :, 0].T.reshape(*xy.shape[:2], -1)
 
-
-@dataclass(frozen=True)
-class LikelihoodTerm(ImageTerm):
-    """The same, but the squared errors of the c channels are brought together as a Gaussian likelihood does it: each
-    combination of channels by its own variance::
-
-        loss = 1 - overlap / c * (log det C - log det E),    C = cov(picture), E = cov(picture - projection)
-
-    which for one channel is 1 + log(MSE / variance). So it does not matter how the channels are scaled, and a picture
-    whose largest component SM can not see (two layers of one metabolic class) does not lead it astray, which the plain
-    MSE did. *overlap* is the common area over the smaller of both: to leave a place that does not fit gains nothing.
-
-    Attributes
-    ----------
-    beside
-        (4, n) the cells to the right, left, below and above, or the cell itself where there is none: from them the
-        area that a cell takes in ST.
-    noise
-        Share of each channel's variance that is taken for noise anyway.
-    """
-
-    beside: torch.Tensor
-    noise: float = 0.01
-
-    def __call__(self, map: Map) -> torch.Tensor:
-        moved = map.forward(self.xy)
-        seen, inside = self._read(self.picture, moved), self._read(self.inside, moved)
-        seen = seen / inside.clamp(min=0.25)  # at the rim, what lies beyond does not count
-        weight = inside / inside.sum(dim=1, keepdim=True).clamp(min=1e-6)
-        seen = seen - (weight * seen).sum(dim=1, keepdim=True)
-        latent = self.latent - (weight * self.latent).sum(dim=1, keepdim=True)
-        weighted = (weight * latent).transpose(1, 2)
-        gram, cross = weighted @ latent, weighted @ seen
-        gram = gram + _diagonal(gram, RIDGE)
-        total = (weight * seen).transpose(1, 2) @ seen
-        explained = cross.transpose(1, 2) @ torch.linalg.solve(gram, cross)
-        total = total + _diagonal(total, self.noise)
-        gain = (torch.logdet(total) - torch.logdet(total - explained)) / total.shape[1]
-        smaller = min(float(self.inside.sum()) * self.pitch**2, float(self._areas(self.xy[None]).sum()))
-        overlap = (self._areas(moved) * inside[:, :, 0]).sum(dim=1) / smaller
-        return 1 - overlap * gain
-
-    def _areas(self, moved: torch.Tensor) -> torch.Tensor:
-        """Areas (b, n) of the cells of SM when their centres lie at *moved* (b, n, 2)."""
-        right, left, below, above = self.beside
-        across, along = moved[:, right] - moved[:, left], moved[:, below] - moved[:, above]
-        area = (across[..., 0] * along[..., 1] - across[..., 1] * along[..., 0]).abs()
-        itself = torch.arange(len(right))
-        steps = ((right != itself).int() + (left != itself)) * ((below != itself).int() + (above != itself))
-        return area / steps.clamp(min=1)
-
-
-def _diagonal(matrices: torch.Tensor, share: float) -> torch.Tensor:
-    """That *share* of the mean of the diagonals of *matrices* (b, k, k), as diagonal matrices."""
-    mean = matrices.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-9)
-    return share * mean[:, None, None] * torch.eye(matrices.shape[1], dtype=matrices.dtype)
+def read(picture: torch.Tensor, origin: torch.Tensor, pitch: float, xy: torch.Tensor) -> torch.Tensor:
+    """*picture* (1, c, h, w), whose first cell lies at *origin* (2,) and whose cells are *pitch* apart, at points *xy*
+    (b, n, 2), bilinear, as (b, n, c); 0 beyond it."""
+    cell = (xy - origin) / pitch
+    size = torch.tensor([picture.shape[3], picture.shape[2]], dtype=xy.dtype)
+    grid = (2 * cell + 1) / size - 1
+    values = torch.nn.functional.grid_sample(picture, grid.reshape(1, 1, -1, 2), mode="bilinear", align_corners=False)
+    return values[0, :, 0].T.reshape(*xy.shape[:2], -1)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
-"""The stage after the linear ones: rounds of deformation that trust less and less of what does not fit; its guard."""
+"""The stage after the linear ones: a deformation, and its guard."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from core.registration.section import Section
 from core.registration.starts import Starts, transform_of
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from core.registration.lddmm import Deformed, Deforming
     from core.registration.losses import Map, Objective
 
-#: trusted distance of the outlines in each round, as a share of the first
-TRUSTED = (1.0, 0.5, 0.25, 0.25)
 TIMES = 5  # steps in time of the velocity: 1 spot distance in 5 steps is 0.01 from the end of the continuous flow
 #: the deformation is kept while the area of no place shrinks to less than this share of the usual one
 LEAST_AREA = 0.2
@@ -55,26 +52,19 @@ def refine(
     start: Starts,
     sm: Section,
     st: Section,
-    objective: Callable[[Section, Section], Objective],
+    rounds: Sequence[Callable[[Map], Objective]],
     how: Deforming,
     *,
-    trust: float,
     points: np.ndarray,
     agreement: Callable[[Transform], float] | None = None,
     watch: Watch | None = None,
 ) -> Refined:
     """Deform *sm* on *st*, from the linear map *start*.
 
-    Outlines that stay far apart are no borders of the same tissue (a fold, a piece that one section lacks): each round
-    takes the distances that the last one left and weighs every outline point by (1 + (distance / trust)²)^-2, the
-    weights of a Geman-McClure loss, with *trust* falling (graduated non-convexity: Blake & Zisserman 1987).
-
     Parameters
     ----------
-    objective
-        Made of the SM and the ST section with the weights of a round.
-    trust
-        Distance of the outlines that counts a quarter in the first round, spot distances.
+    rounds
+        See :func:`core.registration.lddmm.deform`.
     points
         (n, 2) SM as measured: where folding would do harm.
     agreement
@@ -87,11 +77,8 @@ def refine(
         linear = transform_of(found.linear.flip[0], found.linear.values[0], sm, st)
         return Composition((found.flow.scaled(sm.unit, sm.centre), linear))
 
-    def round_of(distance: float) -> Callable[[Map], Objective]:
-        return lambda map: objective(*trusted(map, sm, st, distance))
-
     found = deform(
-        [round_of(share * trust) for share in TRUSTED],
+        rounds,
         start,
         sm.xy,
         how,
@@ -100,18 +87,6 @@ def refine(
     before, after = transform_of(start.flip[0], start.values[0], sm, st), whole(found)
     reason = objection(before, after, points, agreement)
     return Refined(before if reason else after, not reason, reason, found.history, found.stopped)
-
-
-def trusted(map: Map, sm: Section, st: Section, distance: float) -> tuple[Section, Section]:
-    """SM and ST with the weights of outline points that lie far from the other's outline under *map* reduced."""
-    import torch
-
-    moved = map.forward(torch.as_tensor(sm.xy, dtype=torch.float32))[0].numpy()
-    to_st, to_sm = cKDTree(st.xy).query(moved)[0], cKDTree(moved).query(st.xy)[0]
-    return tuple(
-        replace(section, weight=section.weight / (1 + (apart / distance) ** 2) ** 2)
-        for section, apart in ((sm, to_st), (st, to_sm))
-    )
 
 
 def objection(

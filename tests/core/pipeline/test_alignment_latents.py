@@ -16,7 +16,13 @@ from core.registration import AlignConfig, align
 from core.registration.outline import point_distance
 
 VALUES = AlignConfig(
-    orientation="given", flip=True, rotation_deg=125.0, max_steps=40, features_weight=3.0, latents="vae"
+    transform="similarity",
+    orientation="given",
+    flip=True,
+    rotation_deg=125.0,
+    max_steps=40,
+    features_weight=3.0,
+    latents="vae",
 )
 
 
@@ -72,7 +78,15 @@ def test_latents_that_are_there_are_taken(pair) -> None:
 
 def test_nothing_is_trained_where_nothing_is_compared(pair) -> None:
     recorder = Recorder()
-    outline = AlignConfig(orientation="given", flip=True, rotation_deg=125.0, max_steps=5, latents="vae")
+    outline = AlignConfig(
+        transform="similarity",
+        orientation="given",
+        flip=True,
+        rotation_deg=125.0,
+        max_steps=5,
+        latents="vae",
+        features_weight=0.0,
+    )
     run_step("align", {"st": pair.st, "sm": pair.sm}, outline, recorder)
     assert not any("VAE" in message for _, message in recorder.said)
 

@@ -43,7 +43,7 @@ def pair():
 
 @pytest.fixture(scope="module")
 def aligned(pair) -> ad.AnnData:
-    return align(pair.st, pair.sm, AlignConfig())
+    return align(pair.st, pair.sm, AlignConfig(transform="similarity"))
 
 
 def test_known_similarity_is_found_without_help(pair, aligned: ad.AnnData) -> None:
@@ -87,7 +87,7 @@ def test_inputs_stay_as_they_were(pair) -> None:
 @pytest.mark.parametrize(("rotation", "flip", "seed"), [(15.0, False, 0), (250.0, True, 1), (310.0, False, 4)])
 def test_warped_pairs_end_near_the_best_affine(rotation: float, flip: bool, seed: int) -> None:
     made = simulated(rotation_deg=rotation, flip=flip, seed=seed, warp=0.8, anisotropy=-0.08)
-    done = align(made.st, made.sm)
+    done = align(made.st, made.sm, AlignConfig(transform="similarity"))
     design = np.column_stack([made.sm.obsm[keys.SPATIAL], np.ones(made.sm.n_obs)])
     best = design @ np.linalg.lstsq(design, made.truth.true_st_xy, rcond=None)[0]
     least = np.linalg.norm(best - made.truth.true_st_xy, axis=1).mean() / SPOT_PX
@@ -96,7 +96,9 @@ def test_warped_pairs_end_near_the_best_affine(rotation: float, flip: bool, seed
 
 
 def test_given_orientation_is_kept(pair) -> None:
-    done = align(pair.st, pair.sm, AlignConfig(orientation="given", flip=True, rotation_deg=120.0))
+    done = align(
+        pair.st, pair.sm, AlignConfig(transform="similarity", orientation="given", flip=True, rotation_deg=120.0)
+    )
     assert error(done, pair.truth.true_st_xy, SPOT_PX) < 0.25
     assert result_of(done).orientation.source == "given"
 
@@ -130,7 +132,9 @@ def test_section_cut_by_the_capture_area(pair) -> None:
     cut = Pair(kept, pair.sm.obsm[keys.SPATIAL], 0.5)
     errors = {}
     for aware in (True, False):
-        config = AlignConfig(orientation="given", flip=True, rotation_deg=130.0, cut_edges=aware)
+        config = AlignConfig(
+            transform="similarity", orientation="given", flip=True, rotation_deg=130.0, cut_edges=aware
+        )
         moved = register(cut, config, Context()).forward(cut.sm_xy)
         errors[aware] = np.linalg.norm(moved - pair.truth.true_st_xy, axis=1).mean() / SPOT_PX
     assert errors[True] < 0.7
@@ -157,7 +161,7 @@ class Recorder(Context):
 
 def test_the_overlay_is_shown_on_the_way(pair) -> None:
     recorder = Recorder()
-    align(pair.st, pair.sm, AlignConfig(), recorder)
+    align(pair.st, pair.sm, AlignConfig(transform="similarity"), recorder)
     assert len(recorder.previews) > 3
     assert all(xy.shape == (pair.sm.n_obs, 2) and xy.dtype == np.float32 for xy in recorder.previews)
     assert recorder.fractions == sorted(recorder.fractions)
@@ -167,7 +171,7 @@ def test_the_overlay_is_shown_on_the_way(pair) -> None:
 
 @pytest.mark.parametrize("orientation", ["search", "given"])
 def test_cancel_keeps_the_best_so_far(pair, orientation: str) -> None:
-    config = AlignConfig(orientation=orientation, flip=True, rotation_deg=130.0)
+    config = AlignConfig(transform="similarity", orientation=orientation, flip=True, rotation_deg=130.0)
     done = align(pair.st, pair.sm, config, Recorder(patience=1))
     assert result_of(done).stopped == "cancelled"
     assert np.isfinite(done.obsm[keys.SPATIAL]).all()
@@ -189,10 +193,10 @@ def test_square_section_is_turned_by_its_values() -> None:
         return rng.poisson(np.exp(1 + np.exp(-((distance / 800) ** 2)) @ rng.uniform(0, 2, (6, n)))).astype(float)
 
     pair = Pair(st_xy, xy, 1.0, values=(values(st_xy, 8), values(true.forward(xy), 10)))
-    result = register(pair, AlignConfig(max_steps=60), Context())
+    result = register(pair, AlignConfig(transform="similarity", max_steps=60), Context())
     assert result.orientation.decided_by == "features"
     assert np.linalg.norm(result.forward(xy) - st_xy, axis=1).mean() < 50
-    blind = register(Pair(st_xy, xy, 1.0), AlignConfig(max_steps=60), Context())
+    blind = register(Pair(st_xy, xy, 1.0), AlignConfig(transform="similarity", max_steps=60), Context())
     assert blind.orientation.ambiguous
     assert blind.orientation.confidence < 0.25
 
@@ -200,7 +204,7 @@ def test_square_section_is_turned_by_its_values() -> None:
 def test_a_section_that_collapses_is_no_candidate() -> None:
     # cut along one side, this one can shrink onto a straight piece of the other's outline at hardly any loss
     pair = simulated(spots=420, genes=40, metabolites=12, warp=0.0, seed=0)
-    aligned = align(pair.st, pair.sm, AlignConfig())
+    aligned = align(pair.st, pair.sm, AlignConfig(transform="similarity"))
     assert error(aligned, pair.truth.true_st_xy, SPOT_PX) < 0.5
 
 
@@ -244,12 +248,12 @@ def test_the_package_loads_no_torch() -> None:
 @pytest.mark.parametrize(
     ("folder", "slots", "limit"),
     [
-        ("vicari_B1", ("spatial_grid", "spatial"), 1.25),
-        ("dlpfc_151673_pair", ("spatial", "true_st_xy"), 1.5),
-        ("dlpfc_151674_pair", ("spatial", "true_st_xy"), 1.5),
+        ("vicari_B1", ("spatial_grid", "spatial"), 1.0),
+        ("dlpfc_151673_pair", ("spatial", "true_st_xy"), 0.6),
+        ("dlpfc_151674_pair", ("spatial", "true_st_xy"), 0.6),
     ],
 )
-def test_real_sections_find_their_orientation(
+def test_real_sections_come_to_lie_where_they_belong(
     data_dir: Path, folder: str, slots: tuple[str, str], limit: float
 ) -> None:
     st, sm = (ad.read_h5ad(data_dir / folder / f"{name}.h5ad") for name in ("st", "sm"))
@@ -260,5 +264,5 @@ def test_real_sections_find_their_orientation(
 def test_measured_values_bring_a_real_pair_nearer(data_dir: Path) -> None:
     """The outlines of this pair pull away from the experts' alignment; the measured values know better."""
     st, sm = (ad.read_h5ad(data_dir / "vicari_B1" / f"{name}.h5ad") for name in ("st", "sm"))
-    done = align(st, sm, AlignConfig(spatial_key="spatial_grid", features_weight=30.0))
+    done = align(st, sm, AlignConfig(spatial_key="spatial_grid", transform="similarity"))
     assert error(done, sm.obsm["spatial"], point_distance(st.obsm[keys.SPATIAL])) < 1.0

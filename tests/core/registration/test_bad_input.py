@@ -18,7 +18,7 @@ from core.registration.transforms import Similarity
 CENTRE = np.array([3000.0, 2500.0])
 TRUE = Similarity(75.0, True, 90.0, 110.0, (20.0, 15.0), (3000.0, 2500.0))
 SPOT = 120.0  # ST units
-CONFIG = AlignConfig(max_steps=120)
+CONFIG = AlignConfig(transform="similarity", max_steps=120)
 
 
 def bean(xy: np.ndarray) -> np.ndarray:
@@ -88,7 +88,9 @@ def test_no_overlap_is_said() -> None:
     result = register(Pair(st, sm, 1.0), away, Context())
     assert result.quality.dice == 0
     assert "nothing overlaps" in result.note
-    back = AlignConfig(orientation="given", flip=True, rotation_deg=75.0, shift_x_um=20_000.0, max_steps=120)
+    back = AlignConfig(
+        transform="similarity", orientation="given", flip=True, rotation_deg=75.0, shift_x_um=20_000.0, max_steps=120
+    )
     assert error(register(Pair(st, sm, 1.0), back, Context()), sm) < 0.4  # a fit from there comes back
 
 

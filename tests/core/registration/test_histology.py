@@ -148,7 +148,7 @@ def cropped() -> tuple[Pair, np.ndarray]:
 
 def test_whole_section_on_a_part_of_it_is_placed_by_the_image(cropped) -> None:
     pair, truth = cropped
-    result = register(pair, AlignConfig(), Context())
+    result = register(pair, AlignConfig(transform="similarity"), Context())
     assert result.st_outline == "image"
     away = np.linalg.norm(result.forward(pair.sm_xy) - truth, axis=1).mean() / point_distance(pair.st_xy)
     assert away < 0.4
@@ -157,7 +157,7 @@ def test_whole_section_on_a_part_of_it_is_placed_by_the_image(cropped) -> None:
 
 
 def test_without_an_image_it_says_that_it_can_not_know(cropped) -> None:
-    result = register(cropped[0], AlignConfig(st_outline="spots", max_steps=60), Context())
+    result = register(cropped[0], AlignConfig(transform="similarity", st_outline="spots", max_steps=60), Context())
     assert "ST is cut nearly all around" in result.note
     assert result.orientation.ambiguous
 

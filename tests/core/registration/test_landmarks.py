@@ -207,14 +207,14 @@ def test_landmarks_alone_align(pair, kind: str) -> None:
 
 def test_landmarks_mend_a_bad_start(pair) -> None:
     """The fit starts where the landmarks say, however false the turn that is searched from."""
-    wrong = AlignConfig(orientation="given", rotation_deg=310.0, flip=False, max_steps=60)
+    wrong = AlignConfig(transform="similarity", orientation="given", rotation_deg=310.0, flip=False, max_steps=60)
     truth = pair.truth.true_st_xy
 
     def miss(config: AlignConfig) -> float:
         found = register(as_pair(pair), config, Context())
         return float(np.linalg.norm(found.forward(pair.sm.obsm["spatial"]) - truth, axis=1).mean() / 200)
 
-    helped = AlignConfig(landmarks=landmarks_of(pair, 3).to_text(), max_steps=60)
+    helped = AlignConfig(transform="similarity", landmarks=landmarks_of(pair, 3).to_text(), max_steps=60)
     assert miss(wrong) > 3
     assert miss(helped) < 0.3
 

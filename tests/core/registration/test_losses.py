@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist
-from sklearn.cross_decomposition import CCA
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
-from core.registration.losses import LandmarkTerm, LikelihoodTerm, Objective, OutlineTerm, Target
-from core.registration.objective import image_term, likelihood_term
+from core.registration.losses import LandmarkTerm, Objective, OutlineTerm, Target
+from core.registration.objective import image_term
 from core.registration.optimise import LinearMap
 from core.registration.rasters import Raster, principal, rasterise
 
@@ -56,60 +53,6 @@ def test_image_loss_is_what_regression_leaves(pictures) -> None:
     left = wanted - LinearRegression().fit(latent, wanted).predict(latent)
     expected = (left**2).sum() / ((wanted - wanted.mean(axis=0)) ** 2).sum()
     assert loss == pytest.approx(expected, rel=0.01)
-
-
-def test_likelihood_is_the_canonical_correlation(pictures) -> None:
-    """1 - the mean of -log(1 - r²) over ST's channels, r the canonical correlations."""
-    st, sm = pictures
-    term = dataclasses.replace(likelihood_term(st, sm), noise=0.0)
-    loss = float(term(linear([0.0] * 6)))
-    seen, latent = CCA(3, scale=False, max_iter=5000, tol=1e-10).fit_transform(
-        st.values.reshape(-1, 4), sm.values.reshape(-1, 3)
-    )
-    r = np.array([np.corrcoef(seen[:, i], latent[:, i])[0, 1] for i in range(3)])
-    assert loss == pytest.approx(1 + np.log(1 - r**2).sum() / 4, abs=0.02)
-
-
-def test_likelihood_of_one_channel_is_the_squared_error(pictures) -> None:
-    st, sm = pictures
-    one = Raster(st.values[:, :, :1], st.on_section, st.origin, st.pitch)
-    loss = float(dataclasses.replace(likelihood_term(one, sm), noise=0.0)(linear([0.0] * 6)))
-    wanted, latent = one.values.ravel(), sm.values.reshape(-1, 3)
-    left = wanted - LinearRegression().fit(latent, wanted).predict(latent)
-    assert loss == pytest.approx(1 + np.log((left**2).mean() / wanted.var()), abs=0.01)
-
-
-def test_likelihood_is_least_where_the_pictures_belong(pictures) -> None:
-    term = likelihood_term(*pictures)
-    here = float(term(linear([0.0] * 6)))
-    elsewhere = term(linear([0, 0, 0, 0, 1.5, 0], [0.1, 0, 0, 0, 0, 0], [0, 0.1, 0, 0, 0, 0], [0, 0, 0, 0, 500, 0]))
-    assert (elsewhere > here + 0.01).all()
-    assert float(elsewhere[3]) == pytest.approx(1.0)  # nothing overlaps: nothing is explained
-
-
-def test_gradients_are_those_of_the_losses(pictures) -> None:
-    """The projection is solved again at every step: that must be in the gradient."""
-    st, sm = pictures
-    inner = np.zeros(sm.on_section.shape, dtype=bool)
-    inner[3:20, 3:25] = True  # cells that stay on ST: their weights do not change
-    term = likelihood_term(st, Raster(sm.values, inner, sm.origin, sm.pitch))
-    doubled = LikelihoodTerm(
-        *(v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for v in vars(term).values())
-    )
-    start = torch.tensor([[0.003, 0.002, -0.001, 0.001, 0.37, -0.21]], dtype=torch.float64, requires_grad=True)
-    values = start * 1.0
-    flip = torch.tensor([False])
-
-    def loss(parameters: torch.Tensor) -> torch.Tensor:
-        return doubled(LinearMap(flip, parameters)).sum()
-
-    (gradient,) = torch.autograd.grad(loss(values), values)
-    at = values.detach()
-    for index in range(6):
-        step = torch.zeros(1, 6, dtype=torch.float64)
-        step[0, index] = 1e-5
-        numerical = float(loss(at + step) - loss(at - step)) / 2e-5
-        assert float(gradient[0, index]) == pytest.approx(numerical, rel=0.02, abs=2e-3)
 
 
 def test_objective_weighs_its_terms(pictures) -> None:

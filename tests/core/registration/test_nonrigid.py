@@ -94,10 +94,11 @@ def test_a_piece_that_one_section_lacks_does_not_pull() -> None:
     here, truth = pair(0.9)
     left = ~((truth[:, 0] < -300) & (truth[:, 1] > 0))
     torn = replace(here, sm_xy=here.sm_xy[left], values=(here.values[0], here.values[1][left]))
-    config = replace(CONFIG, transform="affine")
+    config = replace(CONFIG, transform="affine", features_weight=0.0)  # by the outlines
     linear = error(register(torn, config, Context()), torn, truth[left])
     deformed = error(register(torn, replace(CONFIG, transform="nonrigid"), Context()), torn, truth[left])
-    assert deformed < 0.6 * linear
+    assert deformed < 0.3 * linear
+    assert deformed < 0.5
 
 
 def test_what_folds_or_disagrees_is_not_used() -> None:

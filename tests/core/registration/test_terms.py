@@ -19,7 +19,9 @@ RADIUS = 14.0  # spot distances
 CENTRE = np.array([2000.0, 2000.0])
 SCALE = 0.1  # picture pixels per full-resolution pixel
 TRUE = Similarity(50.0, True, 40.0, 40.0, (35.0, 35.0), tuple(CENTRE))
-GIVEN = AlignConfig(orientation="given", flip=True, rotation_deg=25.0, max_steps=60)  # 25 degrees off
+GIVEN = AlignConfig(
+    transform="similarity", orientation="given", flip=True, rotation_deg=25.0, max_steps=60
+)  # 25 degrees off
 
 
 def domains(xy: np.ndarray) -> np.ndarray:
@@ -83,7 +85,7 @@ def test_histology_finds_a_swirl_within_the_outline(pair: Pair) -> None:
 
 def test_the_picture_decides_where_the_outline_is_open(pair: Pair) -> None:
     """All turns fit the outline, ST's counts say nothing: only the colours know that it is turned and mirrored."""
-    config = AlignConfig(max_steps=60, histology_weight=30.0)
+    config = AlignConfig(transform="similarity", max_steps=60, histology_weight=30.0)
     result = register(pair, config, Context())
     assert result.orientation.decided_by == "features and image"
     assert result.transform.flip
