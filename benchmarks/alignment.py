@@ -26,7 +26,7 @@ from core import keys
 from core.registration.transforms import rotation_matrix
 
 STAGES = ("similarity", "affine", "nonrigid")
-DENSITIES = (5.0, 15.0, 50.0)  # pixels a spot: 10,000, 30,000 and 100,000 at 2,000 spots
+SIZES = ((2000, 5.0), (2000, 15.0), (5000, 20.0))  # spots, pixels a spot: 10,000, 30,000 and 100,000 pixels
 LATENTS = ("pca", "vae")
 ITERATIONS = 300  # of the authors' alignment
 CHILD = """
@@ -58,12 +58,12 @@ def main(words: list[str] | None = None) -> None:
         found = {kind: _in_child(name, STAGES[0], latents=kind) for kind in LATENTS}
         told = ", ".join(f"{kind} {one['error']:.2f} ({one['cpu_s']:.1f} CPU s)" for kind, one in found.items())
         print(f"latents, {name}: {told}", flush=True)
-    for density in DENSITIES if given.scaling else ():
-        cost = _in_child("0", STAGES[-1], density)
+    for size in SIZES if given.scaling else ():
+        cost = _in_child("0", STAGES[-1], size)
         print(f"{cost['pixels']:>7,} pixels: {cost['cpu_s']:5.1f} CPU s, {cost['mb']:,.0f} MB, TRE {cost['error']:.2f}")
 
 
-def measured(name: str, stage: str, density: float = DENSITIES[0], latents: str = "") -> dict[str, Any]:
+def measured(name: str, stage: str, size: tuple[int, float] = SIZES[0], latents: str = "") -> dict[str, Any]:
     """One alignment of the pair *name*, in this process: its error, its orientation, and what it cost. With *latents*
     ('pca' or 'vae', the training included), linear stages compare what was measured too."""
     import resource
@@ -72,7 +72,7 @@ def measured(name: str, stage: str, density: float = DENSITIES[0], latents: str 
     from core.pipeline import run_step
     from core.registration import AlignConfig, RegistrationResult
 
-    pair = _pair(name, density)
+    pair = _pair(name, size)
     values = {"latents": latents} if latents else {}
     config = AlignConfig(spatial_key=pair.spatial_key, transform=stage, **values)
     start = time.process_time()
@@ -93,13 +93,13 @@ def measured(name: str, stage: str, density: float = DENSITIES[0], latents: str 
     }
 
 
-def _pair(name: str, density: float = DENSITIES[0]) -> KnownPair:
-    return real_pair(name) if name in REAL else simulated_pair(int(name), density=density)
+def _pair(name: str, size: tuple[int, float] = SIZES[0]) -> KnownPair:
+    return real_pair(name) if name in REAL else simulated_pair(int(name), spots=size[0], density=size[1])
 
 
-def _in_child(name: str, stage: str, density: float = DENSITIES[0], latents: str = "") -> dict[str, Any]:
+def _in_child(name: str, stage: str, size: tuple[int, float] = SIZES[0], latents: str = "") -> dict[str, Any]:
     """:func:`measured` in a process of its own, so that its peak memory is its own."""
-    words = [sys.executable, "-W", "ignore", "-c", CHILD, json.dumps([name, stage, density, latents])]
+    words = [sys.executable, "-W", "ignore", "-c", CHILD, json.dumps([name, stage, size, latents])]
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **one})
     if done.returncode:

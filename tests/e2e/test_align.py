@@ -185,8 +185,9 @@ def test_one_click_aligns_a_turned_and_mirrored_pair(page: Page, seeded: Seeded,
     assert miss(seeded) < 100  # a spot distance
     runs(second, 1)
 
-    page.locator('[data-tab="hand"]').click()  # by hand one goes on from what is aligned
-    np.testing.assert_allclose(overlay(page), np.asarray(seeded.read("align").obsm[keys.SPATIAL])[PIXELS], atol=1)
+    page.locator('[data-tab="hand"]').click()  # by hand one goes on from what is aligned, without its deformation
+    aligned = np.asarray(seeded.read("align").obsm[keys.SPATIAL])[PIXELS]
+    assert np.linalg.norm(overlay(page) - aligned, axis=1).max() < 50  # a quarter of a spot distance
 
 
 def test_a_position_set_by_hand_is_kept_and_another_run_restored(stage: Page, seeded: Seeded) -> None:
