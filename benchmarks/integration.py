@@ -1,8 +1,9 @@
 """Integration beside its peers: domains found, batches mixed, values denoised, contributions, cost.
 
-``python -m benchmarks integration [--seeds N] [--peer-seeds N] [--quick] [--only PART ...]``; the peers (the authors'
-model, totalVI, SpatialGlue) run where `make peers` was run, else only PCA stands beside ours. Every method gets the
-same reassigned spots and features and one thread, in a process of its own. The paper's form is among the rows.
+``python -m benchmarks integration [--seeds N] [--quick] [--only PART ...] [--methods NAME ...] [--cache FOLDER]``; the
+peers (the authors' model, totalVI, SpatialGlue) run where `make peers` was run, else only PCA stands beside ours. Every
+method gets the same reassigned spots and features, epochs and one thread, in a process of its own. The paper's form is
+among the rows. What the peers gave is kept in FOLDER and read there the next time.
 """
 
 from __future__ import annotations
@@ -13,26 +14,26 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import limit, peers
-from benchmarks.joint_samples import Pair, dlpfc, simulated, vicari
+from benchmarks.joint_samples import MILD, Pair, dlpfc, simulated, vicari
 from benchmarks.scores import Score, score
 
-EPOCHS = {"totalVI": 30}  # others: --epochs; SpatialGlue has its own number
 SCRIPTS = {"authors": "authors_integrate.py", "totalVI": "totalvi.py", "SpatialGlue": "spatialglue.py"}
 SEVERAL = {"single": "multi", "paper-single": "paper-multi"}
-COLUMNS = ("ARI", "iLISI", "batch ASW", "genes", "metabolites", "AUC", "CPU s", "MB")
+COLUMNS = ("k-means", "mixture", "iLISI", "batch ASW", "genes", "metabolites", "AUC", "CPU s", "MB")
 
 
 def main(arguments: list[str] | None = None) -> None:
     given = _parse(arguments or [])
     print(__doc__.splitlines()[0])
     print(
-        f"spots {given.spots}, {given.epochs} epochs, seeds {given.seeds} (peers {given.peer_seeds}), one thread each"
+        f"spots {given.spots}, {given.epochs} epochs, simulation seeds {given.first_seed} to "
+        f"{given.first_seed + given.seeds - 1}, one thread each"
     )
     for name in given.only:
         PARTS[name](given)
@@ -40,32 +41,37 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks integration")
-    parser.add_argument("--seeds", type=int, default=5, help="simulated samples for ours and PCA")
-    parser.add_argument("--peer-seeds", type=int, default=None, help="simulated samples for the peers; default: all")
-    parser.add_argument("--spots", type=int, default=2000)
+    parser.add_argument("--seeds", type=int, default=5, help="how many simulated samples")
+    parser.add_argument("--first-seed", type=int, default=0, help="settings were chosen on seeds 10 to 14")
+    parser.add_argument("--spots", type=int, default=1000, help="of one sample; each of three has 40 %% of them")
     parser.add_argument("--epochs", type=int, default=64)
     parser.add_argument("--quick", action="store_true", help="600 spots, 16 epochs, one seed: does it run?")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--methods", nargs="+", choices=_methods(None), default=list(_methods(None)))
+    parser.add_argument("--cache", type=Path, default=None, help="folder that keeps what the peers gave")
     given = parser.parse_args(arguments)
     if given.quick:
         given.spots, given.epochs, given.seeds = 600, 16, 1
-    given.peer_seeds = given.seeds if given.peer_seeds is None else min(given.peer_seeds, given.seeds)
     return given
 
 
 def one_sample(given: argparse.Namespace) -> None:
-    _simulated(given, "one sample", samples=1, spots=given.spots)
+    _simulated(given, "one", samples=1, spots=given.spots)
 
 
 def three_samples(given: argparse.Namespace) -> None:
-    _simulated(given, "three samples with batch effects", samples=3, spots=given.spots // 2)
+    _simulated(given, "three", samples=3, spots=given.spots * 2 // 5)
+
+
+def milder(given: argparse.Namespace) -> None:
+    _simulated(given, "mild", samples=1, spots=given.spots, thinned=MILD[0], noise=MILD[1])
 
 
 def real(given: argparse.Namespace) -> None:
-    for title, make in (("dlpfc_151673_pair, manual layers", dlpfc), ("vicari_B1 + vicari_A1, regions", vicari)):
+    for name, make in (("dlpfc", dlpfc), ("vicari", vicari)):
         pair = make()
         if pair is not None:
-            _table(title, {name: [row(pair, given.epochs)] for name, row in _methods().items()})
+            _table(name, {method: [row(name, pair)] for method, row in _methods(given).items()})
 
 
 def speed(given: argparse.Namespace) -> None:
@@ -107,33 +113,33 @@ def large(given: argparse.Namespace) -> None:
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "one": one_sample,
     "three": three_samples,
+    "mild": milder,
     "real": real,
     "speed": speed,
     "large": large,
 }
 
 
-def _simulated(given: argparse.Namespace, title: str, **size: int) -> None:
+def _simulated(given: argparse.Namespace, part: str, **size: float) -> None:
     rows: dict[str, list[Score]] = {}
-    for seed in range(given.seeds):
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
         pair = simulated(seed, **size)
-        for name, row in _methods().items():
-            if name not in SCRIPTS or seed < given.peer_seeds:
-                rows.setdefault(name, []).append(row(pair, given.epochs))
-                print(f"  {title}, seed {seed}, {name}: ARI {rows[name][-1].ari:.2f}", file=sys.stderr, flush=True)
-    _table(title, rows)
+        for name, row in _methods(given).items():
+            rows.setdefault(name, []).append(row(f"{part}-{given.spots}-{seed}", pair))
+            print(f"  {part}, seed {seed}, {name}: {_cells(rows[name][-1].values)}", file=sys.stderr, flush=True)
+    _table(part, rows)
 
 
-def _methods() -> dict[str, Callable[[Pair, int], Score]]:
-    """Name -> what scores it on a pair."""
-    methods: dict[str, Callable[[Pair, int], Score]] = {
-        "ours": lambda pair, epochs: _judge(pair, *_ours(pair, "single", epochs)),
-        "paper's form": lambda pair, epochs: _judge(pair, *_ours(pair, "paper-single", epochs)),
-        "PCA of both": lambda pair, _: _judge(pair, {"embedding": _pca(pair)}, {}),
+def _methods(given: argparse.Namespace | None) -> dict[str, Callable[[str, Pair], Score]]:
+    """Name -> what scores it on a pair, which has a name for the cache; those of ``given.methods``."""
+    methods: dict[str, Callable[[str, Pair], Score]] = {
+        "ours": lambda _, pair: _judge(pair, *_ours(pair, "single", given.epochs)),
+        "paper's form": lambda _, pair: _judge(pair, *_ours(pair, "paper-single", given.epochs)),
+        "PCA of both": lambda _, pair: _judge(pair, {"embedding": _pca(pair)}, {}),
     }
     for name in SCRIPTS if peers.python() is not None else ():
-        methods[name] = lambda pair, epochs, name=name: _judge(pair, *_peer(name, pair, epochs))
-    return methods
+        methods[name] = lambda of, pair, name=name: _judge(pair, *_kept_peer(name, of, pair, given))
+    return methods if given is None else {name: methods[name] for name in given.methods}
 
 
 def _judge(pair: Pair, arrays: dict[str, np.ndarray], said: dict) -> Score:
@@ -144,8 +150,11 @@ def _table(title: str, rows: dict[str, list[Score]]) -> None:
     print(f"\n{title} (medians; in brackets the number of seeds)\n{'':>18}" + "".join(f"{c:>13}" for c in COLUMNS))
     for name, found in rows.items():
         values = np.nanmedian([s.values for s in found], axis=0) if len(found) > 1 else found[0].values
-        cells = "".join(f"{'-':>13}" if np.isnan(v) else f"{v:>13.3g}" for v in values)
-        print(f"{name:>14} ({len(found)})" + cells, flush=True)
+        print(f"{name:>14} ({len(found)})" + _cells(values), flush=True)
+
+
+def _cells(values: Sequence[float]) -> str:
+    return "".join(f"{'-':>13}" if np.isnan(v) else f"{v:>13.3g}" for v in values)
 
 
 def _ours(
@@ -161,8 +170,21 @@ def _ours(
         return _arrays(folder), said
 
 
+def _kept_peer(name: str, of: str, pair: Pair, given: argparse.Namespace) -> tuple[dict[str, np.ndarray], dict]:
+    """What a peer gives, from the cache where it is there."""
+    if given.cache is None:
+        return _peer(name, pair, given.epochs)
+    path = given.cache / f"{of}-{given.epochs}-{name}.npz"
+    if not path.exists():
+        arrays, said = _peer(name, pair, given.epochs)
+        given.cache.mkdir(parents=True, exist_ok=True)
+        np.savez(path, said=json.dumps(said), **arrays)
+    with np.load(path) as found:
+        arrays = dict(found)
+    return arrays, json.loads(str(arrays.pop("said")))
+
+
 def _peer(name: str, pair: Pair, epochs: int, *, reconstruct: bool = True) -> tuple[dict[str, np.ndarray], dict]:
-    epochs = min(epochs, EPOCHS.get(name, epochs))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "in.h5ad"
         pair.joint.write_h5ad(path)

@@ -16,6 +16,7 @@ _OURS = {
     "weight_agreement": 10.0,
     "neighbours": 18,
     "neighbour_weight": 0.95,
+    "neighbour_likeness": 0.5,
     "st_input": "log1p_rate",
     "sm_input": "log1p_standardize",
     "dispersion": "gene",
@@ -27,6 +28,7 @@ _PAPER = {
     "weight_agreement": 0.0,
     "neighbours": 0,
     "neighbour_weight": 0.0,
+    "neighbour_likeness": 0.0,
     "st_input": "log1p",
     "sm_input": "standardize",
     "dispersion": "spot",
@@ -78,6 +80,13 @@ class IntegrateConfig:
     )
     neighbour_weight: float | None = option(
         None, "share of the neighbours' mean in the encoder's input", minimum=0.0, maximum=1.0, advanced=True
+    )
+    neighbour_likeness: float | None = option(
+        None,
+        "how much less a neighbour counts the less it looks like the spot; 0: all neighbours alike, also over borders",
+        minimum=0.0,
+        maximum=10.0,
+        advanced=True,
     )
     batch_keys: str = option(
         "sample",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,10 @@ from core.vae.distributions import Rows
 #: this much; else they are computed batch by batch. The values are the same.
 PREPARED_BYTES = 1024**3
 PIECE = 256  # spots smoothed at once
+
+
+#: values (rows, features) and their sums (rows,) to encoder inputs
+Transforming = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -89,18 +93,23 @@ class Dataset:
             return self._prepared[name][torch.from_numpy(rows)]
         return self._smoothed(name, rows)
 
-    @torch.no_grad()
     def _smoothed(self, name: str, rows: np.ndarray) -> Tensor:
-        """Smoothed and transformed values, float16, shape (rows, features)."""
-        matrix, transform = self.matrices[name], self._transforms[name]
-        out = torch.empty(len(rows), matrix.shape[1], dtype=torch.float16)
-        for start in range(0, len(rows), PIECE):
-            weights = self._smoother[rows[start : start + PIECE]]
-            near, columns = np.unique(weights.indices, return_inverse=True)
-            weights = sparse.csr_matrix((weights.data, columns, weights.indptr), (weights.shape[0], len(near)))
-            mixed = torch.from_numpy(weights @ matrix[near].toarray())
-            out[start : start + PIECE] = transform(mixed, mixed.sum(1))
-        return out
+        return smoothed(self.matrices[name], self._smoother, rows, self._transforms[name])
+
+
+@torch.no_grad()
+def smoothed(
+    matrix: sparse.csr_matrix, smoother: sparse.csr_matrix, rows: np.ndarray, transform: Transforming
+) -> Tensor:
+    """Smoothed and then transformed values of the given spots, float16, shape (rows, features)."""
+    out = torch.empty(len(rows), matrix.shape[1], dtype=torch.float16)
+    for start in range(0, len(rows), PIECE):
+        weights = smoother[rows[start : start + PIECE]]
+        near, columns = np.unique(weights.indices, return_inverse=True)
+        weights = sparse.csr_matrix((weights.data, columns, weights.indptr), (weights.shape[0], len(near)))
+        mixed = torch.from_numpy(weights @ matrix[near].toarray())
+        out[start : start + PIECE] = transform(mixed, mixed.sum(1))
+    return out
 
 
 def _rows(matrix: sparse.csr_matrix, rows: np.ndarray) -> Rows:

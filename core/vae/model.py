@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from core.vae.config import SM_ONLY, IntegrateConfig, as_plain, resolve
 from core.vae.data import Dataset, column_moments
 from core.vae.modality import COUNT_LIKELIHOODS, TRANSFORMS, Modality
 from core.vae.module import Module
-from core.vae.neighbours import smoother
+from core.vae.neighbours import guides, smoother
 from core.vae.train import TrainingHistory, fit
 
 FORMAT = 1
@@ -59,8 +60,8 @@ class Model:
 
     def encode(self, joint: ad.AnnData) -> Embeddings:
         """Embeddings of the spots of *joint*, which may be new; it must have all features of the training."""
-        dataset = _dataset(joint, self.module.modalities, self.config, codes=None)
-        dataset.prepare(self.module.transforms)
+        matrices = {m.name: _matrix(joint, m, self.config) for m in self.module.modalities}
+        dataset = _dataset(joint, matrices, self.module, np.zeros((joint.n_obs, 0), dtype=np.int64))
         return _encode(self.module, dataset)
 
     def place(self, joint: ad.AnnData) -> ad.AnnData:
@@ -160,12 +161,12 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
     settings = _settle(joint, check(config))
     columns, levels, codes = _batches(joint, settings)
     modalities = _modalities(joint, settings)
-    dataset = _dataset(joint, modalities, settings, codes=codes)
+    matrices = {m.name: _matrix(joint, m, settings) for m in modalities}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         module = Module(modalities, tuple(len(names) for names in levels), settings)
-    _fit_transforms(module, dataset)
-    dataset.prepare(module.transforms)
+    _fit_transforms(module, matrices)
+    dataset = _dataset(joint, matrices, module, codes)
     target_sums = dict(joint.uns.get(keys.UNS, {}).get(keys.TARGET_SUMS, {}))
     model = Model(module, settings, columns, levels, target_sums)
     context.progress(0.0, f"training on {len(dataset)} spots")
@@ -253,12 +254,11 @@ def _columns(joint: ad.AnnData, modality: Modality) -> np.ndarray:
 
 
 def _dataset(
-    joint: ad.AnnData, modalities: Sequence[Modality], config: IntegrateConfig, *, codes: np.ndarray | None
+    joint: ad.AnnData, matrices: Mapping[str, sparse.csr_matrix], module: Module, codes: np.ndarray
 ) -> Dataset:
-    matrices = {m.name: _matrix(joint, m, config) for m in modalities}
-    if codes is None:
-        codes = np.zeros((joint.n_obs, 0), dtype=np.int64)
-    mix = None
+    """The spots with their neighbours, ready to be taken."""
+    config, mix = module.config, None
+    transforms = copy.deepcopy(module.transforms).cpu()
     if config.neighbours and config.neighbour_weight:
         if keys.SPATIAL not in joint.obsm:
             raise DataError(f"obsm['{keys.SPATIAL}']", found="none", mend="Set neighbours to 0.")
@@ -266,8 +266,12 @@ def _dataset(
         if keys.SAMPLE in joint.obs:
             sample = np.unique(joint.obs[keys.SAMPLE].astype(str).to_numpy(), return_inverse=True)[1]
         xy = np.asarray(joint.obsm[keys.SPATIAL], dtype=float)[:, :2]
-        mix = smoother(xy, sample, k=config.neighbours, weight=config.neighbour_weight)
-    return Dataset(matrices, codes, mix)
+        likeness = config.neighbour_likeness or 0.0
+        by = guides(matrices, transforms, xy, sample) if likeness else []
+        mix = smoother(xy, sample, k=config.neighbours, weight=config.neighbour_weight, guides=by, likeness=likeness)
+    dataset = Dataset(matrices, codes, mix)
+    dataset.prepare(transforms)
+    return dataset
 
 
 def _matrix(joint: ad.AnnData, modality: Modality, config: IntegrateConfig) -> sparse.csr_matrix:
@@ -292,9 +296,9 @@ def _matrix(joint: ad.AnnData, modality: Modality, config: IntegrateConfig) -> s
     return matrix
 
 
-def _fit_transforms(module: Module, dataset: Dataset) -> None:
+def _fit_transforms(module: Module, matrices: Mapping[str, sparse.csr_matrix]) -> None:
     for modality in module.modalities:
-        matrix, transform = dataset.matrices[modality.name], module.transforms[modality.name]
+        matrix, transform = matrices[modality.name], module.transforms[modality.name]
         kind = TRANSFORMS[modality.input]
         if kind.rate:
             transform.target_total.fill_(float(np.median(np.asarray(matrix.sum(1)))))

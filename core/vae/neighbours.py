@@ -1,14 +1,36 @@
-"""Spatial smoothing of the encoder's input."""
+"""Spatial smoothing of the encoder's input, which stops at borders.
+
+The weights are those of a bilateral filter (Tomasi & Manduchi, ICCV 1998) on a graph of spots: a neighbour counts less
+the less it looks like the spot. Noise would hide the likeness, so spots are compared by a guide: principal axes of the
+modalities' plain means over the first ring.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+import torch
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from core.vae.data import PIECE, Transforming, smoothed
 
-def smoother(xy: np.ndarray, sample: np.ndarray, *, k: int, weight: float) -> sparse.csr_matrix:
-    """Weights that mix each spot with the mean of its *k* nearest spots of the same sample.
+RING = 6  # spots around a spot, of a hexagonal grid
+AXES = 10  # of a guide
+AXES_FROM = 5000  # spots that the axes are taken from
+
+
+def smoother(
+    xy: np.ndarray,
+    sample: np.ndarray,
+    *,
+    k: int,
+    weight: float,
+    guides: Sequence[np.ndarray] = (),
+    likeness: float = 0.0,
+) -> sparse.csr_matrix:
+    """Weights that mix each spot with its *k* nearest spots of the same sample.
 
     Parameters
     ----------
@@ -19,27 +41,76 @@ def smoother(xy: np.ndarray, sample: np.ndarray, *, k: int, weight: float) -> sp
     k
         Number of neighbours; fewer where a sample has fewer other spots.
     weight
-        Share of the neighbours; the spot itself keeps the rest.
+        Share of the neighbours that all look alike; the spot itself keeps the rest.
+    guides
+        What spots are compared by, each (spots, axes).
+    likeness
+        A neighbour counts exp(-likeness D): D is its squared distance in a guide, as a multiple of the median over the
+        sample's adjoining spots, meant over the guides. Where neighbours count less, the spot itself counts more.
 
     Returns
     -------
     Row-stochastic CSR float32, shape (spots, spots).
     """
     n = len(xy)
-    rows, columns, values = [np.arange(n)], [np.arange(n)], [np.full(n, 1.0 - weight)]
+    rows, columns, values = [np.arange(n)], [np.arange(n)], [np.ones(n)]
     for code in np.unique(sample):
         spots = np.flatnonzero(sample == code)
         near = min(k, len(spots) - 1)
         if near == 0:
-            values[0][spots] = 1.0
             continue
         found = cKDTree(xy[spots]).query(xy[spots], k=near + 1)[1]
-        others = _without_self(found)
+        others = spots[_without_self(found)]
+        counted = np.full(others.shape, weight / near)
+        if likeness and guides:
+            apart = np.mean([_apart(guide, spots, others) for guide in guides], axis=0)
+            counted *= np.exp(-likeness * apart)
+        own = np.maximum(1 - weight, 1e-12)
+        total = own + counted.sum(1)
+        values[0][spots] = own / total
         rows.append(np.repeat(spots, near))
-        columns.append(spots[others].ravel())
-        values.append(np.full(near * len(spots), weight / near))
+        columns.append(others.ravel())
+        values.append((counted / total[:, None]).ravel())
     entries = np.concatenate(values).astype(np.float32)
     return sparse.csr_matrix((entries, (np.concatenate(rows), np.concatenate(columns))), shape=(n, n))
+
+
+def _apart(guide: np.ndarray, spots: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Squared distances (n, k) of *spots* (n,) to *others* (n, k), nearest first, in units of what is usual."""
+    squared = np.stack([((guide[spots] - guide[column]) ** 2).sum(1) for column in others.T], axis=1)
+    adjoining = squared[:, :RING]
+    return squared / (np.median(adjoining) or adjoining.mean() or 1.0)
+
+
+def guides(
+    matrices: Mapping[str, sparse.csr_matrix],
+    transforms: Mapping[str, Transforming],
+    xy: np.ndarray,
+    sample: np.ndarray,
+) -> list[np.ndarray]:
+    """What the spots look like, one array (spots, at most 10) for each modality: the principal axes of the transformed
+    means over a spot and its first ring, each sample's mean taken off, in which spots are then measured."""
+    ring = smoother(xy, sample, k=RING, weight=RING / (RING + 1))
+    few = np.sort(np.random.default_rng(0).permutation(len(xy))[:AXES_FROM])
+    found = []
+    for name, matrix in matrices.items():
+        axes = _axes(smoothed(matrix, ring, few, transforms[name]).float(), sample[few])
+        pieces = (np.arange(start, min(start + PIECE, len(xy))) for start in range(0, len(xy), PIECE))
+        found.append(
+            np.concatenate([(smoothed(matrix, ring, p, transforms[name]).float() @ axes).numpy() for p in pieces])
+        )
+    return found
+
+
+def _axes(values: torch.Tensor, sample: np.ndarray) -> torch.Tensor:
+    """Leading principal axes (features, axes) of *values* (n, features) within samples."""
+    for code in np.unique(sample):
+        spots = torch.from_numpy(np.flatnonzero(sample == code))
+        values[spots] -= values[spots].mean(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        axes = torch.svd_lowrank(values, q=min(2 * AXES, *values.shape), niter=3)[2]
+    return axes[:, :AXES]
 
 
 def _without_self(found: np.ndarray) -> np.ndarray:
