@@ -14,7 +14,7 @@ from core import io, keys
 from core.cli import main
 from core.context import Context
 from core.registration import AlignConfig, Pair, RegistrationResult
-from core.registration.align import register
+from core.registration.course import register
 from core.registration.nonrigid import objection
 from core.registration.transforms import Affine
 from tests.core.registration.test_diffeomorphism import random_flow, some_points
