@@ -50,6 +50,7 @@ class Data:
     SCALE = "data-scale"
     KEY_FRAME = "data-key-frame"
     KEY = "data-key"
+    KEY_SHOWN = "data-key-shown"
     TILES = "data-tiles"
     CHECKS = "data-checks"
     NEXT = "data-next"

@@ -42,7 +42,8 @@ def layout(project: str = "", sample: str = "", **_query: str) -> html.Div:
     centre = html.Div(id=Data.TILES, className="sm-tiles")
     right = [html.Div(id=Data.CHECKS, className="sm-stack-gap"), html.Div(id=Data.NEXT, className="sm-panel sm-next")]
     heading = html.H1("Data", className="visually-hidden")
-    return html.Div([heading, dcc.Store(id=Data.UPLOADED), columns(left, centre, right)])
+    stores = [dcc.Store(id=Data.UPLOADED), dcc.Store(id=Data.KEY_SHOWN)]
+    return html.Div([heading, *stores, columns(left, centre, right)])
 
 
 def _scale(workspace: Workspace, sample: str) -> float | None:
@@ -57,6 +58,7 @@ def _scale(workspace: Workspace, sample: str) -> float | None:
     Output({Data.STATES: ALL}, "children"),
     Output(Data.KEY, "options"),
     Output(Data.KEY, "value"),
+    Output(Data.KEY_SHOWN, "data"),
     Output(Data.KEY_FRAME, "hidden"),
     Input(Shell.JOBS, "data"),
     Input(Data.UPLOADED, "data"),
@@ -66,7 +68,7 @@ def refresh(_jobs: Any, _uploaded: Any, pathname: str) -> tuple:
     """Everything that follows the files, from the workspace."""
     place = Place.from_path(pathname)
     if place is None or place.page != "data":
-        return (no_update, no_update, no_update, [no_update] * len(imports.SLOTS), no_update, no_update, no_update)
+        return (no_update, no_update, no_update, [no_update] * len(imports.SLOTS), *[no_update] * 4)
     found = _sections(place)
     sm = found["sm"]
     return (
@@ -75,6 +77,7 @@ def refresh(_jobs: Any, _uploaded: Any, pathname: str) -> tuple:
         sections.next_step(found, f"/p/{place.project}/{place.sample}"),
         _slot_states(place),
         [{"label": name, "value": name} for name in sm.spatial_keys],
+        sm.spatial_key,
         sm.spatial_key,
         len(sm.spatial_keys) < 2,
     )
@@ -139,11 +142,17 @@ def rescale(scale: float | None, pathname: str) -> Any:
 @callback(
     Output(Shell.SUBMITTED, "data", allow_duplicate=True),
     Input(Data.KEY, "value"),
+    State(Data.KEY_SHOWN, "data"),
     State(Shell.URL, "pathname"),
     prevent_initial_call=True,
 )
-def choose_coordinates(key: str | None, pathname: str) -> Any:
-    """Other coordinates of the SM file: it is imported again with them."""
+def choose_coordinates(key: str | None, shown: str | None, pathname: str) -> Any:
+    """Other coordinates of the SM file: it is imported again with them.
+
+    What :func:`refresh` shows while that import runs, the old ones, is nobody's choice, however late it is heard here.
+    """
+    if key == shown:
+        return no_update
     place = Place.from_path(pathname)
     sm = backend().workspace.chosen(place.sample, "sm")
     if not key or sm is None or key == (sm.config.get("spatial_key") or "spatial"):

@@ -113,7 +113,7 @@ def test_a_training_is_followed_through_a_reload_and_clusters_follow(page: Page,
     expect(part(page, "integrate", "message")).to_contain_text("epoch", timeout=STEP_MS)
     page.reload()
     expect(page.locator("#integrate-summary")).to_contain_text("60", timeout=STEP_MS)
-    drawn = "document.querySelector('[id*=curves] .js-plotly-plot')?.data[0].x.length === 60"
+    drawn = "document.querySelector('[id*=curves] .js-plotly-plot')?.data?.[0]?.x?.length === 60"
     page.wait_for_function(f"() => {drawn}", timeout=STEP_MS)
     expect(page.locator(".sm-version")).to_have_count(2, timeout=STEP_MS)  # the model's and the clusters'
     assert seeded.read("cluster").obs[keys.LEIDEN].nunique() == 4

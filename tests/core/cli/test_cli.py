@@ -230,7 +230,7 @@ def test_vicari_from_raw_files_to_clusters(data_dir: Path, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["o.h5ad", "o.transform.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["o.h5ad", "o.transform.json", "o.transform.npz"]
     json.loads((tmp_path / "o.transform.json").read_text())
     assert [record["name"] for record in facts["history"]] == list(STEPS)
     result, st = read_h5ad(tmp_path / "o.h5ad"), read_h5ad(pair_of / "st.h5ad")

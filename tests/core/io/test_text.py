@@ -17,17 +17,17 @@ def test_writes_and_replaces(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-@pytest.mark.parametrize("name", ["fsync", "fdopen"])
-def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(("of", "name"), [(os, "fsync"), (Path, "write_bytes")])
+def test_a_failure_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: object, name: str
+) -> None:
     path = tmp_path / "a.json"
     write_text("before", path)
 
-    def fail(handle: int, *args: object, **settings: object) -> None:
-        if name == "fdopen":
-            os.close(handle)
+    def fail(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, name, fail)
+    monkeypatch.setattr(of, name, fail)
     with pytest.raises(StorageError, match="No space left"):
         write_text("after", path)
     monkeypatch.undo()

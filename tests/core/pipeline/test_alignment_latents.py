@@ -50,7 +50,7 @@ def test_both_sections_get_a_vae_and_its_latent_is_compared(pair) -> None:
     said = " ".join(message for _, message in recorder.said)
     assert "VAE of ST" in said
     assert "VAE of SM" in said
-    assert [fraction for fraction, _ in recorder.said] == sorted(fraction for fraction, _ in recorder.said)
+    assert np.diff([fraction for fraction, _ in recorder.said]).min() > -1e-9  # parts of the bar are rounded
     away = np.linalg.norm(done.obsm[keys.SPATIAL] - pair.truth.true_st_xy, axis=1)
     assert away.mean() / point_distance(pair.st.obsm[keys.SPATIAL]) < 0.6
     domain = pair.sm.obs["visible_domain"].to_numpy().astype(str)
