@@ -124,9 +124,11 @@ def test_a_training_is_followed_through_a_reload_and_clusters_follow(page: Page,
 
 def test_a_cancelled_training_goes_on_where_it_stopped_and_is_compared(page: Page, seeded: Seeded, axe) -> None:
     visit(page, seeded, "integrate")
-    epochs = 250
+    epochs = 200
     field(page, "integrate", "epochs").fill(str(epochs))
     field(page, "integrate", "preset").select_option("single")
+    page.locator("summary", has_text="Advanced").first.click()
+    field(page, "integrate", "patience").fill(str(epochs))  # it must not end by itself before it is cancelled
     page.get_by_role("button", name="Train", exact=True).click()
     expect(part(page, "integrate", "message")).to_contain_text("epoch", timeout=STEP_MS)
     page.get_by_role("button", name="Cancel Integrate").click()
