@@ -18,10 +18,11 @@ from numba.extending import intrinsic
 
 from core.jit import EXACT, compiled
 
-f32, f64, i32 = np.float32, np.float64, np.int32
+f32, f64, i32, u8 = np.float32, np.float64, np.int32, np.uint8
 
 TABLE = 16  # whole counts up to here are summed by table
 CHUNK = 512  # features worked on at once
+BYTE = 255  # rows that are counted in a byte
 SHIFT = 8  # Stirling's series is used above this argument
 
 ZERO, HALF, ONE = f32(0), f32(0.5), f32(1)
@@ -30,9 +31,10 @@ SMALLEST_ODDS = f32(1e-12)  # its cube is still a normal number: others take a h
 LOG2_E = f32(math.log2(math.e))
 LN_2_HIGH, LN_2_LOW = f32(0.693359375), f32(-2.12194440e-4)
 ROOT_2, ROOT_HALF_BITS = f32(math.sqrt(2)), i32(0x3F3504F3)
-MANTISSA, BIAS = i32(23), i32(127)
+MANTISSA, BIAS = i32(23), f32(127)
 LOG_2_PI = f32(math.log(2 * math.pi))
-LOG_FACTORIAL = np.array([math.lgamma(k + 1) for k in range(TABLE + 1)])
+LAST_FACTORIAL = 1023
+LOG_FACTORIAL = np.array([math.lgamma(k + 1) for k in range(LAST_FACTORIAL + 1)])
 
 
 @intrinsic
@@ -64,7 +66,7 @@ def _wide(_: object) -> tuple:
 def _exp(x):
     x = min(max(x, f32(-87)), f32(88))
     exponent = i32(x * LOG2_E + f32(127.5))  # biased, rounded: it is positive, so cutting is rounding down
-    n = f32(exponent - BIAS)
+    n = f32(exponent) - BIAS
     x = x - n * LN_2_HIGH - n * LN_2_LOW
     y = f32(1.9875691500e-4)
     y = y * x + f32(1.3981999507e-3)
@@ -72,7 +74,7 @@ def _exp(x):
     y = y * x + f32(4.1665795894e-2)
     y = y * x + f32(1.6666665459e-1)
     y = y * x + f32(5.0000001201e-1)
-    return (y * (x * x) + x + ONE) * _float(exponent << MANTISSA)
+    return (y * (x * x) + x + ONE) * _float(i32(exponent << MANTISSA))
 
 
 @compiled(fastmath=EXACT, forceinline=True)
@@ -94,15 +96,15 @@ def _log_parts(x, n):
 @compiled(fastmath=EXACT, forceinline=True)
 def _log(x):
     """Of normal positive numbers."""
-    n = (_bits(x) - ROOT_HALF_BITS) >> MANTISSA
-    return _log_parts(_float(_bits(x) - (n << MANTISSA)) - ONE, f32(n)) + ZERO * x  # the last term is for NaN
+    n = i32(i32(_bits(x) - ROOT_HALF_BITS) >> MANTISSA)  # numba makes 64 bits of two times 32
+    return _log_parts(_float(i32(_bits(x) - i32(n << MANTISSA))) - ONE, f32(n)) + ZERO * x  # the last term is for NaN
 
 
 @compiled(fastmath=EXACT, forceinline=True)
-def _log1p(x):
-    """For x from 0 to 1, to full relative accuracy."""
-    near = x < ROOT_2 - ONE  # 1 + x is not rounded then
-    return _log_parts(x if near else HALF * x - HALF, ZERO if near else ONE)
+def _log1m(x):
+    """log(1 - x) for x from 0 to 1/2, to full relative accuracy."""
+    near = x < ONE - HALF * ROOT_2  # 1 - x is not rounded then
+    return _log_parts(-x if near else ONE - x - x, ZERO if near else -ONE)
 
 
 @compiled(fastmath=True)
@@ -127,7 +129,7 @@ def zinb_rows(x, log_total, rate, log_theta, zi_logits, theta_limit, zi_limit, s
     """
     n, p = x.shape
     share, theta, logs, inverse_theta = np.empty(p, f32), np.empty(p, f32), np.empty(p, f32), np.empty(p, f32)
-    minus_log_r, rest, either = np.empty(CHUNK, f32), np.empty(CHUNK, f32), np.empty(CHUNK, f32)
+    minus_log_r, rest, either = np.empty(CHUNK, f32), np.empty(CHUNK, f32), np.empty(CHUNK + 1, f32)
     _wide()
     by_spot = len(log_theta) > 1
     total_value = 0.0
@@ -166,25 +168,24 @@ def zinb_rows(x, log_total, rate, log_theta, zi_logits, theta_limit, zi_limit, s
             for j in range(len(counts)):
                 odds = max(shares[j] * scale * inverse_sizes[j], SMALLEST_ODDS)  # mu / theta
                 log_odds = predicted[j] + offset - log_sizes[j]
-                # r = 1 / (1 + odds), by the smaller of odds and inverse: large counts take 1 - r times thousands
+                # by the smaller of r = 1 / (1 + odds) and 1 - r: large counts take 1 - r times thousands
                 rare = odds < ONE
-                smaller = odds if rare else ONE / odds
-                above = _log1p(smaller)
+                r = ONE / (ONE + odds)
+                smaller = odds * r if rare else r
+                above = -_log1m(smaller)
                 minus_log_r[j] = above if rare else log_odds + above
-                rest[j] = (odds if rare else ONE) / (ONE + smaller)  # 1 - r
+                rest[j] = smaller if rare else ONE - smaller  # 1 - r
                 row_value += counts[j] * (log_odds - above if rare else -above)
             for j in range(len(counts)):
                 zero = counts[j] == ZERO
                 minus_log_nb_zero = sizes[j] * minus_log_r[j]
-                small = _exp(-abs(min(max(inflation[j], -zi_limit), zi_limit)))
-                large = ONE / (ONE + small)
-                small *= large
-                inflated = large if inflation[j] > ZERO else small
-                measured = small if inflation[j] > ZERO else large
-                # at positive counts, which are never inflated, NB's share alone
-                nb = measured * (_exp(-minus_log_nb_zero) if zero else ONE)
-                either[j] = max(nb + (inflated if zero else ZERO), TINY)
-                weight = nb / either[j]  # probability that a count is NB's
+                nb_zero = _exp(-minus_log_nb_zero)
+                odds = _exp(min(max(inflation[j], -zi_limit), zi_limit))  # of being inflated
+                both = ONE / ((ONE + odds) * (odds + nb_zero))  # two divisions in one
+                measured = (odds + nb_zero) * both
+                # positive counts are never inflated: NB's share alone
+                either[j] = measured * (odds + nb_zero if zero else ONE)
+                weight = nb_zero * (ONE + odds) * both if zero else ONE  # probability that a count is NB's
                 row_value -= ZERO if zero else minus_log_nb_zero
                 inflation[j] = measured - weight if abs(inflation[j]) <= zi_limit else ZERO
                 weight *= sizes[j]
@@ -193,13 +194,26 @@ def zinb_rows(x, log_total, rate, log_theta, zi_logits, theta_limit, zi_limit, s
                 summed += by_mu
                 by_theta = theta_slope[j] - weight * minus_log_r[j] - by_mu
                 theta_slope[j] = by_theta if abs(size_logits[j]) <= theta_limit else ZERO
-            for j in range(len(counts)):
-                row_value += _log(either[j])
+            # each is above exp(-zi_limit), so that a product of two is no denormal number: half as many logarithms
+            half = len(counts) // 2
+            either[2 * half] = either[len(counts) - 1] if len(counts) > 2 * half else ONE
+            for j in range(half):
+                row_value += _log(either[j] * either[half + j])
+            row_value += _log(either[2 * half])
         total_value += row_value
         summed /= total
         for j in range(p):
             logits[j] -= share[j] * summed
     value[0] = total_value
+
+
+@compiled(fastmath=EXACT, forceinline=True)
+def _stirling(z):
+    """lgamma(z) - log(2 pi) / 2 and its derivative by Stirling's series, for z from SHIFT, in float64."""
+    inverse, log_z = 1.0 / z, math.log(z)
+    square = inverse * inverse
+    value = (z - 0.5) * log_z - z + inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square / 1680)))
+    return value, log_z - 0.5 * inverse - square * (1 / 12 - square * (1 / 120 - square * (1 / 252 - square / 240)))
 
 
 @compiled(fastmath=EXACT, forceinline=True)
@@ -210,22 +224,24 @@ def _gamma_ratio(x, theta):
     """
     value, slope = -math.lgamma(x + 1.0), 0.0
     for sign, start in ((1.0, x + theta), (-1.0, theta)):
-        z = start + SHIFT
         product, product_slope = 1.0, 0.0
         for j in range(SHIFT):
             product_slope = product_slope * (start + j) + product
             product *= start + j
-        slope -= sign * product_slope / product
-        value -= sign * math.log(product)
-        inverse, log_z = 1.0 / z, math.log(z)
-        square = inverse * inverse
-        value += sign * (
-            (z - 0.5) * log_z - z + inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square / 1680)))
-        )
-        slope += sign * (
-            log_z - 0.5 * inverse - square * (1 / 12 - square * (1 / 120 - square * (1 / 252 - square / 240)))
-        )
+        raised, raised_slope = _stirling(start + SHIFT)
+        value += sign * (raised - math.log(product))
+        slope += sign * (raised_slope - product_slope / product)
     return value, slope
+
+
+@compiled(fastmath=EXACT, forceinline=True)
+def _beyond_table(x, theta):
+    """What a count above TABLE has more of :func:`_gamma_ratio` than TABLE itself, but for what does not depend on x
+    (lgamma(TABLE + theta) and its derivative)."""
+    value, slope = _stirling(x + theta)
+    whole = int(min(x, LAST_FACTORIAL + 0.5))
+    log_factorial = LOG_FACTORIAL[whole] if whole == x else math.lgamma(x + 1.0)
+    return value - log_factorial + LOG_FACTORIAL[TABLE], slope
 
 
 @compiled("float64(float32[:,::1], float32[::1], float64[::1])")
@@ -237,58 +253,105 @@ def gamma_by_feature(x, theta, d_theta):
     many counts of each feature exceed j.
     """
     n, p = x.shape
-    exact = np.zeros((TABLE + 1, p), i32)  # how many counts of each feature are 0, 1, ...
     value = 0.0
     d_theta[:] = 0.0
-    for row in range(n):
-        counts = x[row]
-        for j in range(p):
-            count = counts[j]
-            whole = i32(min(count, f32(TABLE + 0.5)))  # not for the table: any other number than the count
-            if f32(whole) == count:
-                exact[whole, j] += i32(1)
-            else:
-                term, slope = _gamma_ratio(f64(count), f64(theta[j]))
-                value += term
-                d_theta[j] += slope
-    above = np.zeros(p, i32)
-    for k in range(TABLE, 0, -1):
-        for j in range(p):
-            above[j] += exact[k, j]
-        for j in range(p):
-            shifted = theta[j] + f32(k - 1)
-            many = f32(above[j])
-            value += many * (_log(shifted) - f32(math.log(k)))
-            d_theta[j] += many / shifted
-    for j in range(p):
-        d_theta[j] *= theta[j]
+    cut, some = np.empty(CHUNK, u8), np.empty((TABLE, CHUNK), u8)
+    _wide()
+    for first in range(0, p, CHUNK):
+        piece = slice(first, min(first + CHUNK, p))
+        sizes, slopes = theta[piece], d_theta[piece]
+        width = len(sizes)
+        above = np.zeros((TABLE, width), i32)  # how many counts of each feature exceed 0, 1, ...
+        beyond = np.zeros(width, i32)
+        for row in range(n):
+            counts = x[row, piece]
+            if row % BYTE == 0:
+                some[:] = u8(0)
+            broken = i32(0)
+            for j in range(width):
+                limited = min(counts[j], f32(TABLE))
+                whole = i32(limited)
+                known = f32(whole) == limited
+                cut[j] = u8(whole) if known else u8(0)
+                broken += i32(0) if known else i32(1)
+            for k in range(TABLE):  # bytes: 64 in a vector
+                limit, more = u8(k), some[k]
+                for j in range(width):
+                    more[j] = u8(more[j] + (u8(1) if cut[j] > limit else u8(0)))
+            if row % BYTE == BYTE - 1 or row == n - 1:
+                for k in range(TABLE):
+                    for j in range(width):
+                        above[k, j] += some[k, j]
+            for j in range(width):
+                if counts[j] > TABLE:
+                    beyond[j] += i32(1)
+                    term, slope = _beyond_table(f64(counts[j]), f64(sizes[j]))
+                    value += term
+                    slopes[j] += slope
+            if broken > 0:
+                for j in range(width):
+                    if counts[j] < TABLE and f32(cut[j]) != counts[j]:
+                        term, slope = _gamma_ratio(f64(counts[j]), f64(sizes[j]))
+                        value += term
+                        slopes[j] += slope
+        for k in range(TABLE):
+            for j in range(width):
+                shifted, many = sizes[j] + f32(k), f32(above[k, j])
+                value += many * (_log(shifted) - f32(math.log(k + 1)))
+                slopes[j] += many / shifted
+        for j in range(width):
+            if beyond[j] > 0:
+                term, slope = _stirling(f64(sizes[j]) + TABLE)
+                value -= beyond[j] * term
+                slopes[j] -= beyond[j] * slope
+            slopes[j] *= sizes[j]
     return value
 
 
 @compiled("void(float32[:,::1], float32[:,::1], float32, int64, int64, float32[:,::1], float64[::1])")
 def gamma_by_spot(x, log_theta, theta_limit, start, stop, d_theta, value):
     """The same with a theta for every entry, for rows *start* to *stop* of log_theta and d_theta; x has n rows, which
-    repeat. value[0]: the sum."""
+    repeat. value[0]: the sum.
+
+    Here the sum over j < x is the logarithm of a product, taken for all entries alike up to TABLE.
+    """
     n, p = x.shape
+    size, table = np.empty(p, f32), np.empty(p, f32)
+    _wide()
     total = 0.0
     for row in range(start, stop):
         counts, logs, slopes = x[row % n], log_theta[row], d_theta[row]
+        row_value = ZERO
         for j in range(p):
-            slopes[j] = _exp(min(max(logs[j], -theta_limit), theta_limit))
+            count = counts[j]
+            table[j] = min(count, f32(TABLE)) if count >= f32(TABLE) or f32(i32(count)) == count else ZERO
+            size[j] = _exp(min(max(logs[j], -theta_limit), theta_limit))
         for j in range(p):
-            count, theta = counts[j], f64(slopes[j])
-            whole = i32(min(count, f32(TABLE + 0.5)))
-            if f32(whole) == count:
-                product, product_slope = 1.0, 0.0
-                for k in range(whole):
-                    product_slope = product_slope * (theta + k) + product
-                    product *= theta + k
-                total += math.log(product) - LOG_FACTORIAL[whole] if whole > 0 else 0.0
-                slopes[j] = f32(theta * product_slope / product)
-            else:
-                term, slope = _gamma_ratio(f64(count), theta)
-                total += term
-                slopes[j] = f32(theta * slope)
+            theta, count = size[j], table[j]
+            slope = ZERO
+            for first in (0, TABLE // 2):  # in halves: the whole product may be too large
+                product, product_slope = ONE, ZERO
+                for k in range(first, first + TABLE // 2):
+                    there = count > f32(k)
+                    factor = (theta + f32(k)) * f32(1 / (k + 1)) if there else ONE
+                    product_slope = product_slope * factor + (product * f32(1 / (k + 1)) if there else ZERO)
+                    product *= factor
+                row_value += _log(product)
+                slope += product_slope / product
+            slopes[j] = theta * slope
+        total += row_value
+        for j in range(p):
+            if table[j] != counts[j]:
+                count, theta = f64(counts[j]), f64(size[j])
+                if count > TABLE:
+                    term, slope = _beyond_table(count, theta)
+                    table_term, table_slope = _stirling(theta + TABLE)
+                    total += term - table_term
+                    slopes[j] += f32(theta * (slope - table_slope))
+                else:
+                    term, slope = _gamma_ratio(count, theta)
+                    total += term
+                    slopes[j] = f32(theta * slope)
     value[0] = total
 
 
