@@ -1,4 +1,4 @@
-"""The likelihoods of :mod:`core.vae.distributions` by compiled loops, in float32 on the CPU."""
+"""Hidden layers and the likelihoods of :mod:`core.vae.distributions` by compiled loops, in float32 on the CPU."""
 
 from __future__ import annotations
 
@@ -9,12 +9,45 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import Linear
+from torch.nn import LayerNorm, Linear
 
 from core.vae import kernels
 from core.vae.distributions import LOG_THETA_LIMIT, LOG_VARIANCE_LIMIT, ZI_LIMIT, Rows
 
+Given = tuple[np.ndarray, np.ndarray]  # what a layer gives but for its bias (repeats * n, p), and the bias (p,)
 BLOCK = 32  # rows that a thread works on at once; sums are by block, so that they do not depend on the threads
+
+
+def hidden_layer(x: Tensor, linear: Linear, norm: LayerNorm, dropout: float) -> Tensor:
+    """Linear, layer norm, ReLU and, where it is not 0, dropout of *x* (n, width)."""
+    return _Layer.apply((norm.eps, dropout), x, linear.weight, linear.bias, norm.weight, norm.bias)
+
+
+class _Layer(torch.autograd.Function):
+    """As four functions of torch these are twenty small operations forth and forty back, which cost more than their
+    arithmetic."""
+
+    @staticmethod
+    def forward(ctx, settings, x, weight, *rest):
+        """*rest*: bias, and scale and shift of the norm."""
+        epsilon, dropout = settings
+        normalized = x @ weight.t()
+        kept = torch.empty_like(normalized).bernoulli_(1 - dropout) if dropout else normalized.new_ones(0, 0)
+        out, inverse_sd = torch.empty_like(normalized), normalized.new_empty(len(x))
+        ctx.factor = 1 / (1 - dropout)
+        given = map(_array, (normalized, *rest, kept, out, inverse_sd))
+        kernels.layer_rows(*given, np.float32(epsilon), np.float32(ctx.factor))
+        ctx.save_for_backward(x, weight, rest[1], normalized, out, inverse_sd)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight, scale, normalized, out, inverse_sd = ctx.saved_tensors
+        slopes, by_column = torch.empty_like(normalized), torch.zeros(3, len(scale))
+        given = map(_array, (grad.contiguous(), normalized, scale, out, inverse_sd, slopes, by_column))
+        kernels.layer_slopes(*given, np.float32(ctx.factor))
+        d_x = slopes @ weight if ctx.needs_input_grad[1] else None
+        return None, d_x, slopes.t() @ x, *by_column
 
 
 def zinb_nll(counts: Rows, hidden: Tensor, rate: Linear, zi_logits: Linear, log_theta: Linear | Tensor) -> Tensor:
@@ -45,8 +78,9 @@ class _Heads(torch.autograd.Function):
     @staticmethod
     def forward(ctx, evaluate, n_layers, hidden, *parameters):
         layers, others = parameters[: 2 * n_layers], parameters[2 * n_layers :]
-        given = [torch.addmm(bias, hidden, weight.t()) for weight, bias in zip(layers[::2], layers[1::2], strict=True)]
-        values, slopes = evaluate(*(t.detach().numpy() for t in (*given, *others)))
+        given = [hidden @ weight.t() for weight in layers[::2]]  # the loops add the bias
+        pairs = zip(map(_array, given), map(_array, layers[1::2]), strict=True)
+        values, slopes = evaluate(*pairs, *map(_array, others))
         ctx.n_layers = n_layers
         ctx.save_for_backward(hidden, *layers[::2], *map(torch.from_numpy, slopes))
         return -torch.from_numpy(values).float()
@@ -64,28 +98,39 @@ class _Heads(torch.autograd.Function):
         return None, None, d_hidden.mul_(by_row[:, None]), *d_layers, *(-grad @ slope for slope in others)
 
 
-def _zinb(x: np.ndarray, log_totals: np.ndarray, rate: np.ndarray, zi_logits: np.ndarray, log_theta: np.ndarray):
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().numpy()
+
+
+def _zinb(
+    x: np.ndarray, log_totals: np.ndarray, rate: Given, zi_logits: Given, log_theta: Given | np.ndarray
+) -> tuple[np.ndarray, Sequence[np.ndarray]]:
     """Log-likelihood by repeat, and its derivatives by the last three."""
+    by_spot = isinstance(log_theta, tuple)
+    if by_spot:
+        log_theta, bias = log_theta
+        log_theta += bias
     n, p = x.shape
-    repeats, blocks = len(rate) // n, _blocks(len(rate), n)
+    rows = len(rate[0])
+    repeats, blocks = rows // n, _blocks(rows, n)
     values = np.zeros((len(blocks), 2))
-    by_feature = log_theta.ndim == 1
-    d_theta = np.zeros((len(blocks), 1, p), np.float32) if by_feature else np.empty_like(log_theta)
+    d_theta = np.empty_like(log_theta) if by_spot else np.zeros((len(blocks), 1, p), np.float32)
 
     def work(k: int) -> None:
-        rows = blocks[k]
-        if not by_feature:
-            kernels.gamma_by_spot(x, log_theta, LOG_THETA_LIMIT, *rows, d_theta, values[k, 1:])
-        slope, logs = (d_theta[k], log_theta[None]) if by_feature else (d_theta, log_theta)
-        kernels.zinb_rows(x, log_totals, rate, logs, zi_logits, LOG_THETA_LIMIT, ZI_LIMIT, *rows, slope, values[k])
+        block = blocks[k]
+        if by_spot:
+            kernels.gamma_by_spot(x, log_theta, LOG_THETA_LIMIT, *block, d_theta, values[k, 1:])
+        slope, logs = (d_theta, log_theta) if by_spot else (d_theta[k], log_theta[None])
+        limits = LOG_THETA_LIMIT, ZI_LIMIT
+        kernels.zinb_rows(x, log_totals, *rate, logs, *zi_logits, *limits, *block, slope, values[k])
 
     _in_threads(work, len(blocks))
     values = values.sum(1).reshape(repeats, -1).sum(1)
-    if by_feature:
+    if not by_spot:
         value, d_gamma = _gamma_by_feature(x, log_theta)
         values += value
         d_theta = d_theta.reshape(repeats, -1, p).sum(1) + d_gamma
-    return values, (rate, zi_logits, d_theta)
+    return values, (rate[0], zi_logits[0], d_theta)
 
 
 def _gamma_by_feature(x: np.ndarray, log_theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -96,14 +141,17 @@ def _gamma_by_feature(x: np.ndarray, log_theta: np.ndarray) -> tuple[float, np.n
     return value, np.where(limited == log_theta, slope, 0).astype(np.float32)
 
 
-def _gaussian(x: np.ndarray, mean: np.ndarray, log_variance: np.ndarray):
-    n = len(x)
-    blocks = _blocks(len(mean), n)
+def _gaussian(x: np.ndarray, mean: Given, log_variance: Given) -> tuple[np.ndarray, Sequence[np.ndarray]]:
+    """Log-likelihood by repeat, and its derivatives by the last two."""
+    n, rows = len(x), len(mean[0])
+    blocks = _blocks(rows, n)
     values = np.zeros((len(blocks), 1))
-    _in_threads(
-        lambda k: kernels.gaussian_rows(x, mean, log_variance, LOG_VARIANCE_LIMIT, *blocks[k], values[k]), len(blocks)
-    )
-    return values.reshape(len(mean) // n, -1).sum(1), (mean, log_variance)
+
+    def work(k: int) -> None:
+        kernels.gaussian_rows(x, *mean, *log_variance, LOG_VARIANCE_LIMIT, *blocks[k], values[k])
+
+    _in_threads(work, len(blocks))
+    return values.reshape(rows // n, -1).sum(1), (mean[0], log_variance[0])
 
 
 def _blocks(rows: int, n: int) -> list[tuple[int, int]]:

@@ -90,7 +90,7 @@ class Dataset:
 
     def _input(self, name: str, rows: np.ndarray) -> Tensor:
         if name in self._prepared:
-            return self._prepared[name][torch.from_numpy(rows)]
+            return self._prepared[name].index_select(0, torch.from_numpy(rows))
         return self._smoothed(name, rows)
 
     def _smoothed(self, name: str, rows: np.ndarray) -> Tensor:

@@ -108,24 +108,28 @@ def _log1m(x):
 
 
 @compiled(fastmath=True)
-def _largest(values):
-    largest = values[0]
+def _largest(values, bias):
+    """Add *bias* to the values, and return the largest."""
+    largest = values[0] + bias[0]
     for j in range(len(values)):
+        values[j] += bias[j]
         largest = max(largest, values[j])
     return largest
 
 
 @compiled(
-    "void(float32[:,::1], float32[::1], float32[:,::1], float32[:,::1], float32[:,::1], float32, float32, int64, int64,"
-    " float32[:,::1], float64[::1])"
+    "void(float32[:,::1], float32[::1], float32[:,::1], float32[::1], float32[:,::1], float32[:,::1], float32[::1],"
+    " float32, float32, int64, int64, float32[:,::1], float64[::1])"
 )
-def zinb_rows(x, log_total, rate, log_theta, zi_logits, theta_limit, zi_limit, start, stop, d_theta, value):
+def zinb_rows(
+    x, log_total, rate, rate_bias, log_theta, zi_logits, zi_bias, theta_limit, zi_limit, start, stop, d_theta, value
+):
     """Rows *start* to *stop* of the zero-inflated negative binomial without its gamma functions.
 
     With mu = softmax(rate) exp(log_total) and r = theta / (theta + mu): NB(0) = r^theta, and NB(x) = NB(0) (1 - r)^x
-    times gamma functions. x, log_total: n rows, which repeat; rate, zi_logits: *repeats* times n rows, **overwritten**
-    by the derivatives of the log-likelihood. log_theta: one row, or as many as rate; d_theta: as many, added to.
-    value[0]: the log-likelihood.
+    times gamma functions. x, log_total: n rows, which repeat; rate, zi_logits: *repeats* times n rows without their
+    biases (p,), **overwritten** by the derivatives of the log-likelihood. log_theta: one row, or as many as rate;
+    d_theta: as many, added to. value[0]: the log-likelihood.
     """
     n, p = x.shape
     share, theta, logs, inverse_theta = np.empty(p, f32), np.empty(p, f32), np.empty(p, f32), np.empty(p, f32)
@@ -141,7 +145,7 @@ def zinb_rows(x, log_total, rate, log_theta, zi_logits, theta_limit, zi_limit, s
                 logs[j] = min(max(log_theta[which, j], -theta_limit), theta_limit)
                 theta[j] = _exp(logs[j])
                 inverse_theta[j] = ONE / theta[j]
-        highest = _largest(logits)
+        highest = _largest(logits, rate_bias)
         total = ZERO
         for j in range(p):
             share[j] = _exp(logits[j] - highest)
@@ -158,12 +162,13 @@ def zinb_rows(x, log_total, rate, log_theta, zi_logits, theta_limit, zi_limit, s
                 zi_logits[row, piece],
                 d_theta[which, piece],
             )
-            sizes, log_sizes, inverse_sizes, shares, size_logits = (
+            sizes, log_sizes, inverse_sizes, shares, size_logits, biases = (
                 theta[piece],
                 logs[piece],
                 inverse_theta[piece],
                 share[piece],
                 log_theta[which, piece],
+                zi_bias[piece],
             )
             for j in range(len(counts)):
                 odds = max(shares[j] * scale * inverse_sizes[j], SMALLEST_ODDS)  # mu / theta
@@ -180,14 +185,15 @@ def zinb_rows(x, log_total, rate, log_theta, zi_logits, theta_limit, zi_limit, s
                 zero = counts[j] == ZERO
                 minus_log_nb_zero = sizes[j] * minus_log_r[j]
                 nb_zero = _exp(-minus_log_nb_zero)
-                odds = _exp(min(max(inflation[j], -zi_limit), zi_limit))  # of being inflated
+                logit = inflation[j] + biases[j]
+                odds = _exp(min(max(logit, -zi_limit), zi_limit))  # of being inflated
                 both = ONE / ((ONE + odds) * (odds + nb_zero))  # two divisions in one
                 measured = (odds + nb_zero) * both
                 # positive counts are never inflated: NB's share alone
                 either[j] = measured * (odds + nb_zero if zero else ONE)
                 weight = nb_zero * (ONE + odds) * both if zero else ONE  # probability that a count is NB's
                 row_value -= ZERO if zero else minus_log_nb_zero
-                inflation[j] = measured - weight if abs(inflation[j]) <= zi_limit else ZERO
+                inflation[j] = measured - weight if abs(logit) <= zi_limit else ZERO
                 weight *= sizes[j]
                 by_mu = counts[j] - rest[j] * (weight + counts[j])
                 predicted[j] = by_mu
@@ -355,10 +361,13 @@ def gamma_by_spot(x, log_theta, theta_limit, start, stop, d_theta, value):
     value[0] = total
 
 
-@compiled("void(float32[:,::1], float32[:,::1], float32[:,::1], float32, int64, int64, float64[::1])")
-def gaussian_rows(x, mean, log_variance, limit, start, stop, value):
-    """Rows *start* to *stop* of the normal log-likelihood; x has n rows, which repeat. *mean* and *log_variance* are
-    **overwritten** by the derivatives. value[0]: the log-likelihood."""
+@compiled(
+    "void(float32[:,::1], float32[:,::1], float32[::1], float32[:,::1], float32[::1], float32, int64, int64,"
+    " float64[::1])"
+)
+def gaussian_rows(x, mean, mean_bias, log_variance, variance_bias, limit, start, stop, value):
+    """Rows *start* to *stop* of the normal log-likelihood; x has n rows, which repeat. *mean* and *log_variance*, given
+    without their biases (p,), are **overwritten** by the derivatives. value[0]: the log-likelihood."""
     n, p = x.shape
     _wide()
     total = 0.0
@@ -366,15 +375,72 @@ def gaussian_rows(x, mean, log_variance, limit, start, stop, value):
         target, centre, logs = x[row % n], mean[row], log_variance[row]
         row_value = ZERO
         for j in range(p):
-            log = min(max(logs[j], -limit), limit)
-            difference = target[j] - centre[j]
+            given = logs[j] + variance_bias[j]
+            log = min(max(given, -limit), limit)
+            difference = target[j] - centre[j] - mean_bias[j]
             slope = difference * _exp(-log)
             square = difference * slope
             row_value += LOG_2_PI + log + square
             centre[j] = slope
-            logs[j] = HALF * (square - ONE) if abs(logs[j]) <= limit else ZERO
+            logs[j] = HALF * (square - ONE) if abs(given) <= limit else ZERO
         total -= HALF * row_value
     value[0] = total
+
+
+@compiled(
+    "void(float32[:,::1], float32[::1], float32[::1], float32[::1], float32[:,::1], float32[:,::1], float32[::1],"
+    " float32, float32)"
+)
+def layer_rows(values, bias, scale, shift, kept, out, inverse_sd, epsilon, factor):
+    """Layer norm of *values* plus *bias*, ReLU, and dropout where *kept* (0 or 1; empty: all) is 0; the rest is times
+    *factor*. *values* is **overwritten** by the normalised ones; *out* and *inverse_sd* are filled."""
+    n, width = values.shape
+    _wide()
+    for row in range(n):
+        given, result = values[row], out[row]
+        total, squares = ZERO, ZERO
+        for j in range(width):
+            given[j] += bias[j]
+            total += given[j]
+        mean = total / width
+        for j in range(width):
+            given[j] -= mean
+            squares += given[j] * given[j]
+        inverse = f32(1 / math.sqrt(squares / width + epsilon))
+        inverse_sd[row] = inverse
+        for j in range(width):
+            given[j] *= inverse
+            active = given[j] * scale[j] + shift[j]
+            result[j] = ZERO if active <= ZERO else active * factor  # NaN stays
+        if len(kept) > 0:
+            for j in range(width):
+                result[j] *= kept[row, j]
+
+
+@compiled(
+    "void(float32[:,::1], float32[:,::1], float32[::1], float32[:,::1], float32[::1], float32[:,::1], float32[:,::1],"
+    " float32)"
+)
+def layer_slopes(grad, normalized, scale, out, inverse_sd, slopes, by_column, factor):
+    """Derivatives of :func:`layer_rows` by its values, and, as rows of *by_column*, by bias, scale and shift."""
+    n, width = grad.shape
+    d_bias, d_scale, d_shift = by_column
+    _wide()
+    for row in range(n):
+        given, result, norms, active = grad[row], slopes[row], normalized[row], out[row]
+        total, along = ZERO, ZERO
+        for j in range(width):
+            slope = ZERO if active[j] == ZERO else given[j] * factor
+            d_scale[j] += slope * norms[j]
+            d_shift[j] += slope
+            slope *= scale[j]
+            result[j] = slope
+            total += slope
+            along += slope * norms[j]
+        mean, along, inverse = f32(total / width), f32(along / width), inverse_sd[row]
+        for j in range(width):
+            result[j] = (result[j] - mean - norms[j] * along) * inverse
+            d_bias[j] += result[j]
 
 
 @compiled(
