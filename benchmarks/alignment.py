@@ -54,8 +54,8 @@ def main(words: list[str] | None = None) -> None:
         _summary(rows)
     for name in REAL if given.real else ():
         _show(name, {stage: _in_child(name, stage) for stage in given.stages}, None)
-    for name in (*REAL, "0", "1") if given.latents else ():
-        found = {kind: _in_child(name, STAGES[0], latents=kind) for kind in LATENTS}
+    for name in (*REAL, "0", "1", "0 undeformed", "1 undeformed") if given.latents else ():
+        found = {kind: _in_child(name, STAGES[-1], latents=kind) for kind in LATENTS}
         told = ", ".join(f"{kind} {one['error']:.2f} ({one['cpu_s']:.1f} CPU s)" for kind, one in found.items())
         print(f"latents, {name}: {told}", flush=True)
     for size in SIZES if given.scaling else ():
@@ -64,8 +64,8 @@ def main(words: list[str] | None = None) -> None:
 
 
 def measured(name: str, stage: str, size: tuple[int, float] = SIZES[0], latents: str = "") -> dict[str, Any]:
-    """One alignment of the pair *name*, in this process: its error, its orientation, and what it cost. With *latents*
-    ('pca' or 'vae', the training included), linear stages compare what was measured too."""
+    """One alignment of the pair *name*, in this process: its error, its orientation, and what it cost, the training of
+    *latents* ('pca' or 'vae') included."""
     import resource
     import time
 
@@ -94,7 +94,10 @@ def measured(name: str, stage: str, size: tuple[int, float] = SIZES[0], latents:
 
 
 def _pair(name: str, size: tuple[int, float] = SIZES[0]) -> KnownPair:
-    return real_pair(name) if name in REAL else simulated_pair(int(name), spots=size[0], density=size[1])
+    if name in REAL:
+        return real_pair(name)
+    number, _, undeformed = name.partition(" ")
+    return simulated_pair(int(number), spots=size[0], density=size[1], deformed=not undeformed)
 
 
 def _in_child(name: str, stage: str, size: tuple[int, float] = SIZES[0], latents: str = "") -> dict[str, Any]:

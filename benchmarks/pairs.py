@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +11,7 @@ import numpy as np
 
 from core import keys
 from core.datasets import SimulateConfig, simulate
-from core.registration import AlignConfig, RegistrationResult, align
+from core.registration import RegistrationResult
 from core.registration.outline import point_distance
 
 #: folder -> obsm slot of SM as measured, obsm slot of the truth
@@ -77,8 +73,8 @@ def real_pair(name: str) -> KnownPair:
     return KnownPair(name, st, sm, raw, true_xy)
 
 
-def simulated_pair(number: int, *, spots: int = 2000, density: float = 5.0) -> KnownPair:
-    """The pair of that *number*: any turn, mirror or not, anisotropy ±10 %, a warp of 0.6 to 1 spot distance."""
+def simulated_pair(number: int, *, spots: int = 2000, density: float = 5.0, deformed: bool = True) -> KnownPair:
+    """Pair *number*: any turn, mirrored or not, anisotropy ±10 %; a warp of 0.6 to 1 spot distance where *deformed*."""
     rng = np.random.default_rng([2026, number])
     config = SimulateConfig(
         spots=spots,
@@ -87,52 +83,10 @@ def simulated_pair(number: int, *, spots: int = 2000, density: float = 5.0) -> K
         flip=bool(rng.integers(2)),
         anisotropy=float(rng.uniform(-0.1, 0.1)),
         shift=float(rng.uniform(0, 20)),
-        warp=float(rng.uniform(0.6, 1.0)),
+        warp=float(rng.uniform(0.6, 1.0)) if deformed else 0.0,
         seed=1000 + number,
     )
     made = simulate(config)
     sm = made.sm
     del sm.obsm["true_st_xy"]
     return KnownPair(f"simulated {number}", made.st, sm, keys.SPATIAL, made.truth.true_st_xy)
-
-
-def pairs(names: list[str]) -> Iterator[KnownPair]:
-    """Real pairs by name; a number n stands for simulated pair n, a-b for those from a up to b."""
-    for name in names:
-        if name in REAL:
-            yield real_pair(name)
-        else:
-            first, _, last = name.partition("-")
-            yield from (simulated_pair(number) for number in range(int(first), int(last or first) + 1))
-
-
-def aligned(pair: KnownPair, config: AlignConfig) -> tuple[RegistrationResult, float]:
-    """The result of *pair*, and the CPU seconds (this process, all threads) that it took."""
-    start = time.process_time()
-    done = align(pair.st, pair.sm, config)
-    taken = time.process_time() - start
-    return RegistrationResult.from_dict(done.uns[keys.UNS][keys.ALIGNMENT]), taken
-
-
-def main(names: list[str], **settings: object) -> None:
-    """A line for each of the pairs *names*, then the simulated ones together."""
-    errors = []
-    print(f"{'pair':20} {'TRE':>6} {'affine':>6}  {'outline µm':>10}  {'conf':>5} {'by':9} {'CPU s':>6}  right")
-    for pair in pairs(names or [*REAL, "0-7"]):
-        result, taken = aligned(pair, AlignConfig(spatial_key=pair.spatial_key, **settings))
-        error, orientation = pair.error(result.forward(pair.sm.obsm[pair.spatial_key])), result.orientation
-        if pair.name not in REAL:
-            errors.append(error)
-        print(
-            f"{pair.name:20} {error:6.2f} {pair.least_affine():6.2f}  {result.quality.outline_mean_um:10.0f}  "
-            f"{orientation.confidence:5.2f} {orientation.decided_by:9} {taken:6.1f}  "
-            f"{'yes' if pair.orientation_right(result) else 'NO'}",
-            flush=True,
-        )
-    if errors:
-        print(f"{len(errors)} simulated: median {np.median(errors):.2f}, worst {max(errors):.2f} spot distances")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -124,7 +124,7 @@ def _cast(kind: type, value: Any) -> Any:
     if kind is int:
         return int(float(value))
     value = kind(value)
-    if kind is float and math.isnan(value):
+    if kind is float and not math.isfinite(value):
         raise ValueError
     return value
 

@@ -33,7 +33,7 @@ class AlignConfig:
         choices=("similarity", "affine", "nonrigid"),
     )
     features_weight: float = option(
-        1.0, "Weight of the measured values; 1 is what they are worth, 0 leaves them out", minimum=0.0, maximum=1e6
+        1.0, "Weight of the measured values; 1 is what they are worth, 0 leaves them out", minimum=0.0
     )
     latents: str = option(
         "pca",
@@ -42,10 +42,10 @@ class AlignConfig:
         advanced=True,
     )
     histology_weight: float = option(
-        0.0, "Weight of SM's misfit to the histology's colours, beside the outlines' 1", minimum=0.0, maximum=1000.0
+        0.0, "Weight of SM's misfit to the histology's colours, beside the outlines' 1", minimum=0.0
     )
     landmarks_weight: float = option(
-        1.0, "Weight of the landmark pairs' distances, beside the outlines' 1", minimum=0.0, maximum=1000.0
+        1.0, "Weight of the landmark pairs' distances, beside the outlines' 1", minimum=0.0
     )
     precision: float = option(
         0.01,
@@ -124,6 +124,4 @@ class AlignConfig:
     @property
     def compares_values(self) -> bool:
         """Whether what was measured takes part in the fit."""
-        if self.mode != "automatic":
-            return False
-        return self.features_weight > 0 or self.histology_weight > 0 or self.transform == "nonrigid"
+        return self.mode == "automatic" and (self.features_weight > 0 or self.histology_weight > 0)

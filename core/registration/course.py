@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +15,10 @@ from core.registration.config import AlignConfig
 from core.registration.fit import Fit, all_turns, around, fit
 from core.registration.histology import Source, colours, find_tissue, outline_sources
 from core.registration.landmarks import Landmarks, fit_landmarks, from_text, leave_one_out, residuals
-from core.registration.latents import Latents
+from core.registration.latents import PITCH, Latents
 from core.registration.manual import manual_transform
 from core.registration.nonrigid import TIMES, Refined, refine
 from core.registration.pair import Agreement, Pair, sections
-from core.registration.pictures import PITCH, SHARPEST, Pictures
 from core.registration.quality import doubts, measure
 from core.registration.result import Quality, RegistrationResult
 from core.registration.section import Section
@@ -33,6 +33,10 @@ BLURS = {"linear": (1.5, 1.0), "nonrigid": (1.0, 0.7)}
 LINEAR_SHARE = 0.5  # of the work, where a deformation follows
 #: landmark pairs from which on they tell turn and mirror image
 STARTING = 3
+FIRST = 0.6  # of the work of a fit of outlines, which may need a second try
+ENOUGH_DICE = 0.95  # sections that show the same tissue overlap more, once they lie right
+
+Both = tuple[Section, Section]  # ST, SM
 
 
 def register(pair: Pair, config: AlignConfig, context: Context) -> RegistrationResult:
@@ -40,9 +44,7 @@ def register(pair: Pair, config: AlignConfig, context: Context) -> RegistrationR
     sources = outline_sources(config.st_outline, pair.picture, Source(pair.st_xy, pair.limit_xy, "spots"))
     if len(sources) > 1 and config.mode == "automatic":
         return _better(pair, [replace(config, st_outline=one.name) for one in sources], context)
-    st, sm = sections(pair, config, sources[0])
-    points = {"st_xy": sources[0].xy, "sm_xy": pair.sm_xy, "st": st, "sm": sm, "um_per_px": pair.um_per_px}
-    result = _registered(pair, config, context, points)
+    result, (st, sm) = _registered(pair, sources[0], config, context)
     doubt = doubts(result.quality, st, sm)
     unsure = result.orientation.ambiguous or bool(doubt and result.orientation.source == "search")
     note = f"{result.note} {doubt}".strip()
@@ -50,9 +52,8 @@ def register(pair: Pair, config: AlignConfig, context: Context) -> RegistrationR
     return replace(result, orientation=orientation, note=note, st_outline=sources[0].name)
 
 
-def _registered(pair: Pair, config: AlignConfig, context: Context, points: Mapping[str, Any]) -> RegistrationResult:
-    """:func:`register` from one outline; *points* are the parameters of :func:`measure`."""
-    st, sm = points["st"], points["sm"]
+def _registered(pair: Pair, source: Source, config: AlignConfig, context: Context) -> tuple[RegistrationResult, Both]:
+    """:func:`register` from one outline, and the sections as they were compared."""
     placed = manual_transform(
         pair.st_xy,
         pair.sm_xy,
@@ -63,19 +64,23 @@ def _registered(pair: Pair, config: AlignConfig, context: Context, points: Mappi
         shift_px=(config.shift_x_um / pair.um_per_px, config.shift_y_um / pair.um_per_px),
     )
     marks = from_text(config.landmarks)
+    if config.mode != "automatic":
+        both = sections(pair, config, source)
     if config.mode == "manual":
-        return RegistrationResult(placed, pair.um_per_px, _marked(measure(placed, **points), placed, marks, pair))
+        quality = _marked(_measured(placed, pair, source, both), placed, marks, pair)
+        return RegistrationResult(placed, pair.um_per_px, quality), both
     if config.mode == "landmarks":
         through = fit_landmarks(marks, config.landmark_fit)
-        quality = _marked(measure(through, **points), through, marks, pair, kind=config.landmark_fit)
-        return RegistrationResult(through, pair.um_per_px, quality, stopped="landmarks")
+        quality = _marked(_measured(through, pair, source, both), through, marks, pair, kind=config.landmark_fit)
+        return RegistrationResult(through, pair.um_per_px, quality, stopped="landmarks"), both
     if len(marks) >= STARTING and config.orientation == "search":  # they say how the sections lie
         placed, config = fit_landmarks(marks, "similarity"), replace(config, orientation="given")
         config = replace(config, flip=placed.flip)
-    found = _fit(placed, pair, (st, sm), config, context)
+    found, both = _fit_outlines(placed, pair, source, config, context)
+    st, sm = both
     more = _weights(config, pair, marks)
-    evidence = _evidence(more, marks, pair, (st, sm), config)
-    how = {"both": (st, sm), "config": config, "context": context}
+    evidence = _evidence(more, marks, pair, both)
+    how = {"both": both, "config": config, "context": context}
     if more and found.stopped != "cancelled":
         found = _with_more(found, evidence, pair, **how)
     transform = transform_of(found.best.flip[0], found.best.values[0], sm, st)
@@ -85,9 +90,9 @@ def _registered(pair: Pair, config: AlignConfig, context: Context, points: Mappi
         transform, history, stopped = refined.transform, refined.history, refined.stopped
         note = "" if refined.kept else f"The linear map was kept; a deformation was not used: {refined.reason}."
     context.preview("alignment", xy=transform.forward(pair.sm_xy).astype(np.float32))
-    quality = _marked(measure(transform, **points), transform, marks, pair)
+    quality = _marked(_measured(transform, pair, source, both), transform, marks, pair)
     context.progress(1.0, "aligned", outline_um=quality.outline_mean_um)
-    return RegistrationResult(transform, pair.um_per_px, quality, found.orientation, history, stopped, note)
+    return RegistrationResult(transform, pair.um_per_px, quality, found.orientation, history, stopped, note), both
 
 
 def _better(pair: Pair, configs: list[AlignConfig], context: Context) -> RegistrationResult:
@@ -97,6 +102,11 @@ def _better(pair: Pair, configs: list[AlignConfig], context: Context) -> Registr
         if not (results and context.cancelled()):
             results.append(register(pair, config, Share(context, number / len(configs), (number + 1) / len(configs))))
     return max(results, key=lambda result: result.quality.dice)
+
+
+def _measured(transform: Transform, pair: Pair, source: Source, both: Both) -> Quality:
+    st, sm = both
+    return measure(transform, st_xy=source.xy, sm_xy=pair.sm_xy, st=st, sm=sm, um_per_px=pair.um_per_px)
 
 
 def _marked(
@@ -110,7 +120,29 @@ def _marked(
     return replace(quality, landmark_um=float(residuals(transform, marks).mean()) * um, left_out_um=left_out * um)
 
 
-def _fit(placed: Similarity, pair: Pair, both: tuple[Section, Section], config: AlignConfig, context: Context) -> Fit:
+def _fit_outlines(
+    placed: Similarity, pair: Pair, source: Source, config: AlignConfig, context: Context
+) -> tuple[Fit, Both]:
+    """The fit of the outlines; where little overlaps, also with every straight side taken for a cut, which it may be
+    at any angle to the raster. The better of both."""
+    both = sections(pair, config, source)
+    found = _fit(placed, pair, both, config, Share(context, 0.0, FIRST))
+    if not config.cut_edges or found.stopped == "cancelled" or _overlap(found, pair, source, both) >= ENOUGH_DICE:
+        return found, both
+    cut = sections(pair, config, source, any_direction=True)
+    if not any(len(section.frame.offsets) for section in cut):
+        return found, both
+    again = _fit(placed, pair, cut, config, Share(context, FIRST, 1.0))
+    better = _overlap(again, pair, source, cut) > _overlap(found, pair, source, both)
+    return (again, cut) if better else (found, both)
+
+
+def _overlap(found: Fit, pair: Pair, source: Source, both: Both) -> float:
+    st, sm = both
+    return _measured(transform_of(found.best.flip[0], found.best.values[0], sm, st), pair, source, both).dice
+
+
+def _fit(placed: Similarity, pair: Pair, both: Both, config: AlignConfig, context: Context) -> Fit:
     st, sm = both
     given = config.orientation == "given"
     starts = around(config.flip, values_of(placed, sm, st)) if given else all_turns()
@@ -144,36 +176,25 @@ def _weights(config: AlignConfig, pair: Pair, marks: Landmarks) -> dict[str, flo
     return {name: weight for name, weight in wanted.items() if weight > 0}
 
 
-def _pictures(pair: Pair, both: tuple[Section, Section], config: AlignConfig) -> Pictures:
-    st, sm = both
-    shown = None
-    if config.histology_weight > 0 and pair.picture is not None:
-        shown = colours(pair.picture, find_tissue(pair.picture, pair.st_xy), st, pitch=PITCH, blur=SHARPEST)
-    latent = pair.latents is not None
-    return Pictures(st, sm, pair.st_xy, pair.sm_xy, pair.latents if latent else pair.values, latent, histology=shown)
-
-
-def _in_units(marks: Landmarks, both: tuple[Section, Section]) -> tuple[np.ndarray, np.ndarray] | None:
+def _in_units(marks: Landmarks, both: Both) -> tuple[np.ndarray, np.ndarray] | None:
     st, sm = both
     return (sm.work(marks.sm_xy), st.work(marks.st_xy)) if len(marks) else None
 
 
-def _evidence(
-    more: Mapping[str, float], marks: Landmarks, pair: Pair, both: tuple[Section, Section], config: AlignConfig
-) -> Evidence:
+def _evidence(more: Mapping[str, float], marks: Landmarks, pair: Pair, both: Both) -> Evidence:
     from core.registration.likelihood import Evidence
 
     st, sm = both
-    latents = None
-    if "features" in more:
+    latents = histology = None
+    if more.keys() & {"features", "histology"}:
         known = pair.latents is not None
         latents = Latents(st, sm, pair.st_xy, pair.sm_xy, pair.latents if known else pair.values, latent=known)
-    return Evidence(sm, st, latents, more, _pictures(pair, both, config), _in_units(marks, both))
+    if "histology" in more:
+        histology = partial(colours, pair.picture, find_tissue(pair.picture, pair.st_xy), st, PITCH)
+    return Evidence(sm, st, latents, more, histology, _in_units(marks, both))
 
 
-def _with_more(
-    found: Fit, evidence: Evidence, pair: Pair, *, both: tuple[Section, Section], config: AlignConfig, context: Context
-) -> Fit:
+def _with_more(found: Fit, evidence: Evidence, pair: Pair, *, both: Both, config: AlignConfig, context: Context) -> Fit:
     """*found* improved by the losses beside the outlines: blurred pictures first, then sharper ones."""
     import torch
 
@@ -207,7 +228,7 @@ def _with_more(
 
 
 def _refined(
-    found: Fit, evidence: Evidence, pair: Pair, *, both: tuple[Section, Section], config: AlignConfig, context: Context
+    found: Fit, evidence: Evidence, pair: Pair, *, both: Both, config: AlignConfig, context: Context
 ) -> Refined:
     from core.registration.lddmm import Deforming
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from core.registration.rasters import normalised
 from core.registration.transforms import Transform
 
 MOST_FEATURES = 300
@@ -36,16 +37,7 @@ class Components:
 
 def components(values: np.ndarray | sparse.spmatrix, xy: np.ndarray) -> Components:
     """Principal components of the most variable features of *values* (n, m), brought to equal totals and logarithms."""
-    matrix = sparse.csr_matrix(values, dtype=np.float64)
-    total = np.asarray(matrix.sum(axis=1)).ravel()
-    typical = np.median(total[total > 0]) if (total > 0).any() else 1.0
-    factor = np.divide(typical, total, out=np.zeros_like(total), where=total > 0)
-    matrix = sparse.diags(factor) @ matrix
-    matrix.data = np.log1p(matrix.data)
-    mean = np.asarray(matrix.mean(axis=0)).ravel()
-    variance = np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel() - mean**2
-    chosen = np.argsort(-variance, kind="stable")[:MOST_FEATURES]
-    return principal_components(matrix.tocsc()[:, chosen].toarray(), xy)
+    return principal_components(normalised(values, MOST_FEATURES).toarray(), xy)
 
 
 def principal_components(values: np.ndarray, xy: np.ndarray) -> Components:

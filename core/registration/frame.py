@@ -9,6 +9,10 @@ import numpy as np
 #: Shortest straight run along a side of the bounding box that counts as a cut, as a share of that side. A convex
 #: section touches its bounding box too, but only over a short stretch.
 SHORTEST_CUT = 0.15
+STRAIGHT = 0.5  # depth within which points follow a straight side in any direction, spot distances
+SHORTEST_SIDE = 6.0  # of those, spot distances
+MOST_GROWTH = 1.4  # of a straight side's run within four times that depth
+MOSTLY = 0.7  # of the run has to be outline: two lobes that touch a line are no side
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,35 @@ def find_frame(outline_xy: np.ndarray, *, tolerance: float, limit_xy: np.ndarray
             normals.append(np.eye(2)[axis] * sign)
             offsets.append(sign * side)
     return Frame(np.array(normals).reshape(-1, 2), np.array(offsets))
+
+
+def straight_sides(outline_xy: np.ndarray) -> Frame:
+    """Straight sides of the convex hull in any direction: cuts, or borders that happen to be straight.
+
+    A curve leaves its tangent with the square of the way: within four times the depth its run is twice as long. A cut
+    ends in corners, so its run hardly grows.
+
+    Parameters
+    ----------
+    outline_xy
+        (n, 2) evenly spaced points, spot distances.
+    """
+    found: list[tuple[float, np.ndarray]] = []
+    spacing = float(np.median(np.linalg.norm(np.diff(outline_xy, axis=0), axis=1)))
+    for angle in np.deg2rad(np.arange(0, 360, 2)):
+        normal, along = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+        depth = (outline_xy @ normal).max() - outline_xy @ normal
+        run, longer = (outline_xy[depth <= limit] @ along for limit in (STRAIGHT, 4 * STRAIGHT))
+        length = np.ptp(run)
+        least = max(SHORTEST_SIDE, SHORTEST_CUT * np.ptp(outline_xy @ along))
+        if length >= least and np.ptp(longer) <= MOST_GROWTH * length and len(run) * spacing >= MOSTLY * length:
+            found.append((length, normal))
+    normals: list[np.ndarray] = []
+    for _, normal in sorted(found, key=lambda one: -one[0]):  # the directions beside it see the same side
+        if all(normal @ other < np.cos(np.deg2rad(20)) for other in normals):
+            normals.append(normal)
+    chosen = np.array(normals).reshape(-1, 2)
+    return Frame(chosen, (outline_xy @ chosen.T).max(axis=0))
 
 
 def at_capture_limit(array_row: np.ndarray, array_col: np.ndarray) -> np.ndarray:

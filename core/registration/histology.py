@@ -174,7 +174,7 @@ def find_tissue(picture: Histology, st_xy: np.ndarray) -> Tissue:
     return Tissue(xy, border, _match(xy, st_xy, spot, step))
 
 
-def colours(picture: Histology, tissue: Tissue, section: Section, *, pitch: float, blur: float) -> Raster:
+def colours(picture: Histology, tissue: Tissue, section: Section, pitch: float, blur: float) -> Raster:
     """Red, green and blue (0 to 1) of the tissue, averaged as other values are; *pitch* and *blur* in working units."""
     cells, step = _cells(picture, pitch / section.unit / 2)
     row, column = _inside(tissue.xy / step, cells.shape[:2])

@@ -12,7 +12,7 @@ explain is alike. Only canonical variates that chance does not make take part; n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,9 +20,9 @@ import torch
 from scipy.spatial import cKDTree
 
 from core.registration.latents import Latents, depth, filled
-from core.registration.losses import Map, Objective, Term, read
+from core.registration.losses import RIDGE, Map, Objective, Term, read, ridged
 from core.registration.objective import as_target, make_objective, tensor
-from core.registration.pictures import Pictures
+from core.registration.rasters import Raster
 from core.registration.section import Section
 
 MOST_OUTLINE = 400  # points of an outline
@@ -33,7 +33,6 @@ LEAST_SIGMA = 1 / np.sqrt(12)  # of a border that is known to one spot distance
 FAR = 3.0  # of sigma: outlines so far apart count a quarter (Geman-McClure)
 MARGIN = 0.5  # spots nearer than this to SM's rim do not count, spot distances
 FARTHEST = 8  # up to this distance what is left unexplained may be alike, spot distances
-RIDGE = 1e-4
 #: above this blur all variates take part, spot distances: those that agree already are those a shift changes least
 SURVEY = 1.2
 
@@ -50,23 +49,28 @@ class Evidence:
         What was measured; None: the outlines alone.
     weights
         'features': 1 takes the likelihood as it is, 0 leaves it out. 'histology', 'landmarks': beside L_point's 1.
-    pictures, landmarks
-        For those two, see :func:`core.registration.objective.make_objective`.
+    histology
+        The colours of the tissue blurred to so many spot distances, for 'histology'; it needs *latents* too.
+    landmarks
+        See :func:`core.registration.objective.make_objective`.
     """
 
     sm: Section
     st: Section
     latents: Latents | None
     weights: Mapping[str, float]
-    pictures: Pictures | None = None
+    histology: Callable[[float], Raster] | None = None
     landmarks: tuple[np.ndarray, np.ndarray] | None = None
 
     def objective(self, map: Map, blur: float) -> Objective:
         """What maps near *map* are judged by, at a resolution of *blur* spot distances; in nats."""
         sm, st, weight, scale = weighed(map, self.sm.thinned(MOST_OUTLINE), self.st.thinned(MOST_OUTLINE))
         others = {name: self.weights.get(name, 0.0) for name in ("histology", "landmarks")}
+        pictures = None
+        if self.histology is not None and self.latents is not None:
+            pictures = self.histology(blur), self.latents.sm_raster(blur)
         plain = make_objective(
-            sm, st, {"outline": 1.0, **others}, scale=scale, blur=blur, pictures=self.pictures, landmarks=self.landmarks
+            sm, st, {"outline": 1.0, **others}, scale=scale, pictures=pictures, landmarks=self.landmarks
         )
         terms: dict[str, Term] = dict(plain.terms)
         weights = {name: weight * value for name, value in plain.weights.items()}
@@ -127,17 +131,14 @@ class FeatureTerm:
     independent: float = 1.0
 
     def __call__(self, map: Map) -> torch.Tensor:
-        seen = self._read(map)
-        seen = seen - (self.weight * seen).sum(dim=1, keepdim=True)
-        cross = seen.transpose(1, 2) @ (self.weight * self.latent)
-        gram = _ridged(seen.transpose(1, 2) @ (self.weight * seen))
+        _, cross, gram = self._seen(map)
         left = torch.eye(self.latent.shape[1]) - cross.transpose(1, 2) @ torch.linalg.solve(gram, cross)
         return torch.logdet(left + RIDGE * torch.eye(left.shape[1]))
 
     @torch.no_grad()
     def canonical(self, map: Map) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Canonical correlations (r,), and the variates' directions in ST's latent (c, r) and in SM's (k, r)."""
-        _, cross, gram = self._seen(map)
+        _, (cross,), (gram,) = self._seen(map)
         variance, axes = torch.linalg.eigh(gram)
         kept = variance > 1e-5 * variance.max()
         whiten = axes[:, kept] / variance[kept].sqrt()
@@ -147,18 +148,17 @@ class FeatureTerm:
     @torch.no_grad()
     def left(self, map: Map) -> np.ndarray:
         """What SM does not explain of ST's latent, (n, c), with covariance 1."""
-        seen, cross, gram = self._seen(map)
+        (seen,), (cross,), (gram,) = self._seen(map)
         left = self.latent - seen @ torch.linalg.solve(gram, cross)
-        factor = torch.linalg.cholesky(_ridged(left.T @ (self.weight * left)))
+        factor = torch.linalg.cholesky(ridged(left.T @ (self.weight * left)))
         return torch.linalg.solve_triangular(factor, left.T, upper=False).T.numpy()
 
-    def _read(self, map: Map) -> torch.Tensor:
-        return read(self.picture, self.origin, self.pitch, map.back(self.xy))
-
     def _seen(self, map: Map) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        seen = self._read(map)[0]
-        seen = seen - (self.weight * seen).sum(dim=0)
-        return seen, seen.T @ (self.weight * self.latent), _ridged(seen.T @ (self.weight * seen))
+        """SM at the spots (b, n, k), its covariance with the latent (b, k, c), and its own (b, k, k)."""
+        seen = read(self.picture, self.origin, self.pitch, map.back(self.xy))
+        seen = seen - (self.weight * seen).sum(dim=1, keepdim=True)
+        weighted = (self.weight * seen).transpose(1, 2)
+        return seen, weighted @ self.latent, ridged(weighted @ seen)
 
 
 @torch.no_grad()
@@ -226,9 +226,3 @@ def independent_spots(term: FeatureTerm, map: Map, spots: float) -> float:
     noise = 2 / (pairs[near] * left.shape[1])
     alike = 1 + 2 * float((pairs[near] / len(left) * np.maximum(rho**2 - noise, 0)).sum())
     return spots / alike
-
-
-def _ridged(matrix: torch.Tensor) -> torch.Tensor:
-    """*matrix* (…, k, k) with RIDGE of its mean diagonal added to it; invertible also where nothing varies."""
-    mean = matrix.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None].clamp(min=0.01)
-    return matrix + RIDGE * mean * torch.eye(matrix.shape[-1], dtype=matrix.dtype)

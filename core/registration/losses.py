@@ -1,5 +1,7 @@
 """What an alignment minimises: L = l1 L_point + l2 L_histo + l3 L_features + l4 L_landmarks (paper, eq. 3-7). Torch.
 
+L_features is a likelihood and stands in :mod:`core.registration.likelihood`, the others here.
+
 The seam between losses and stages
 ----------------------------------
 A *stage* (similarity, affine, non-rigid) owns parameters and makes a :class:`Map` of them; an :class:`Objective` turns
@@ -13,13 +15,13 @@ All coordinates are *working units*, spot distances around the section's own cen
 Section`; ``section.work(points)`` goes there, ``points / section.unit + section.centre`` back). A Map takes SM working
 points to ST working points, and back; both are differentiable.
 
-Once the sections lie about right, terms are weighed by :mod:`core.registration.likelihood`.
+Once the sections lie about right, that module also weighs the others.
 
 Regularisation of a map (smoothness of a velocity field) is not a term here: it belongs to the stage that owns the
 field. Coarse to fine is a matter of objectives, not of stages: a stage takes one from each round and goes on.
 
-Units: L_point and L_landmarks in squared spot distances (halved, robust); L_histo and L_features have none, 1 where SM
-explains nothing and less the more it does (:class:`ImageTerm`).
+Units: L_point and L_landmarks in squared spot distances (halved, L_point robust); L_histo has none, 1 where SM explains
+nothing and less the more it does (:class:`ImageTerm`); L_features is a log determinant, 0 where nothing agrees.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ import torch
 LEAST_OVERLAP = 0.5
 #: Share of the outline points that must count; below it, leaving the measured area does not lower the loss any more.
 LEAST_WEIGHT = 0.3
-RIDGE = 1e-3  # of the mean variance of the predictors: keeps the projection defined
+RIDGE = 1e-4  # of the mean variance of the predictors: keeps a projection defined
 
 
 class Map(Protocol):
@@ -133,10 +135,10 @@ class OutlineTerm:
 
 @dataclass(frozen=True)
 class ImageTerm:
-    """L_features and L_histo: how much of ST's picture SM does not explain (paper, eq. 6-7), in [0, 1].
+    """L_histo: how much of ST's picture SM does not explain (paper, eq. 6), in [0, 1].
 
-    ST's picture (its latent, or the histology's colours) is read where the cells of SM's raster come to lie, and SM's
-    latent is projected onto it linearly. The projection is the least-squares one at every step (variable projection:
+    The picture, the histology's colours, is read where the cells of SM's raster come to lie, and SM's latent is
+    projected onto it linearly. The projection is the least-squares one at every step (variable projection:
     by the envelope theorem it may be held fixed when the gradient is taken), so nothing has to be trained along.
 
     Attributes
@@ -169,11 +171,7 @@ class ImageTerm:
         latent = self.latent - (weight * self.latent).sum(dim=1, keepdim=True)
         with torch.no_grad():
             weighted = (weight * latent).transpose(1, 2)
-            gram = weighted @ latent
-            size = gram.shape[1]
-            ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-9)
-            gram = gram + ridge[:, None, None] * torch.eye(size, dtype=gram.dtype)
-            projection = torch.linalg.solve(gram, weighted @ seen)
+            projection = torch.linalg.solve(ridged(weighted @ latent), weighted @ seen)
         left = (weight * (seen - latent @ projection) ** 2).sum(dim=(1, 2))
         variance = (weight * seen**2).sum(dim=(1, 2)).clamp(min=1e-6)
         enough = (overlap / LEAST_OVERLAP).clamp(max=1.0)
@@ -188,6 +186,12 @@ def read(picture: torch.Tensor, origin: torch.Tensor, pitch: float, xy: torch.Te
     grid = (2 * cell + 1) / size - 1
     values = torch.nn.functional.grid_sample(picture, grid.reshape(1, 1, -1, 2), mode="bilinear", align_corners=False)
     return values[0, :, 0].T.reshape(*xy.shape[:2], -1)
+
+
+def ridged(matrix: torch.Tensor) -> torch.Tensor:
+    """*matrix* (…, k, k) with RIDGE of its mean diagonal added to it; invertible also where nothing varies."""
+    mean = matrix.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None].clamp(min=0.01)
+    return matrix + RIDGE * mean * torch.eye(matrix.shape[-1], dtype=matrix.dtype)
 
 
 @dataclass(frozen=True)

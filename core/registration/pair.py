@@ -47,12 +47,17 @@ class Pair:
     latents: tuple[np.ndarray, np.ndarray] | None = None
 
 
-def sections(pair: Pair, config: AlignConfig, source: Source) -> tuple[Section, Section]:
-    """Both outlines in spot distances, ST (around *source*) first; SM at the size at which the areas are equal."""
+def sections(
+    pair: Pair, config: AlignConfig, source: Source, *, any_direction: bool = False
+) -> tuple[Section, Section]:
+    """Both outlines in spot distances, ST (around *source*) first; SM at the size at which the areas are equal.
+
+    *any_direction*: see :func:`core.registration.section.make_section`."""
     st_shape, sm_shape = alpha_shape(source.xy), alpha_shape(pair.sm_xy)
     unit = 1 / point_distance(pair.st_xy)
     same_area = float(unit * np.sqrt(st_shape.area / sm_shape.area))
     how = {"spacing": config.spacing, "smoothing": config.smoothing, "cut_edges": config.cut_edges}
+    how["any_direction"] = any_direction
     st = make_section(st_shape, unit, limit_xy=source.limit_xy, **how)
     return st, make_section(sm_shape, same_area, **how)
 

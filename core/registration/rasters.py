@@ -1,4 +1,4 @@
-"""A section's values as a picture: points smeared over a grid, and their principal components."""
+"""A section's values as a picture: points smeared over a grid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from scipy import ndimage, sparse
 
 MOST_FEATURES = 1000  # more of the most variable ones add time, not directions
-N_COMPONENTS = 12
 LEAST_COVER = 0.35  # share of the usual number of points around a cell, from which on it belongs to the section
 
 
@@ -41,8 +40,8 @@ class Raster:
         return self.origin + self.pitch * np.column_stack([column, row])
 
 
-def normalised(values: Any) -> sparse.csr_matrix:
-    """*values* (n, m), dense or sparse, brought to equal totals and logarithms; the MOST_FEATURES most variable."""
+def normalised(values: Any, most: int = MOST_FEATURES) -> sparse.csr_matrix:
+    """*values* (n, m), dense or sparse, brought to equal totals and logarithms; the *most* variable of them."""
     matrix = sparse.csr_matrix(values, dtype=np.float64)
     total = np.asarray(matrix.sum(axis=1)).ravel()
     typical = np.median(total[total > 0]) if (total > 0).any() else 1.0
@@ -51,7 +50,7 @@ def normalised(values: Any) -> sparse.csr_matrix:
     matrix.data = np.log1p(matrix.data)
     mean = np.asarray(matrix.mean(axis=0)).ravel()
     variance = np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel() - mean**2
-    chosen = np.sort(np.argsort(-variance, kind="stable")[:MOST_FEATURES])
+    chosen = np.sort(np.argsort(-variance, kind="stable")[:most])
     return sparse.csr_matrix(matrix.tocsc()[:, chosen])
 
 
@@ -85,27 +84,3 @@ def rasterise(xy: np.ndarray, values: Any, *, pitch: float, blur: float) -> Rast
     means /= np.maximum(cover, 1e-9)[:, :, None]
     inside = cover[tuple(np.round(at[:, ::-1]).astype(int).T)]
     return Raster(means, cover >= LEAST_COVER * np.median(inside), origin, pitch)
-
-
-def principal(raster: Raster, n: int = N_COMPONENTS) -> Raster:
-    """The first *n* principal components of *raster* over the section, their variances adding up to 1.
-
-    The means of neighbours have lost most of the noise, so what varies most here is what has a place.
-    """
-    inside = raster.values[raster.on_section]
-    centred = inside - inside.mean(axis=0)
-    variances, axes = np.linalg.eigh(centred.T @ centred / max(len(centred), 1))
-    kept = [i for i in np.argsort(-variances)[:n] if variances[i] > 1e-9 * max(variances.max(), 1e-300)]
-    scores = np.zeros((*raster.on_section.shape, len(kept)))
-    if kept and variances.max() > 0:
-        scores[raster.on_section] = centred @ axes[:, kept] / np.sqrt(variances[kept].sum())
-    return Raster(scores, raster.on_section, raster.origin, raster.pitch)
-
-
-def blurred(raster: Raster, blur: float) -> Raster:
-    """*raster* blurred over its section alone by a Gaussian of standard deviation *blur*, in the unit of its pitch."""
-    spread = blur / raster.pitch
-    cover = ndimage.gaussian_filter(raster.on_section.astype(float), spread, mode="constant", truncate=3.0)
-    values = np.where(raster.on_section[:, :, None], raster.values, 0.0)
-    means = ndimage.gaussian_filter(values, (spread, spread, 0), mode="constant", truncate=3.0)
-    return Raster(means / np.maximum(cover, 1e-6)[:, :, None], raster.on_section, raster.origin, raster.pitch)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.registration.frame import Frame, find_frame
+from core.registration.frame import Frame, find_frame, straight_sides
 from core.registration.outline import Shape, outline
 
 
@@ -60,6 +60,7 @@ def make_section(
     smoothing: float,
     cut_edges: bool,
     limit_xy: np.ndarray | None = None,
+    any_direction: bool = False,
 ) -> Section:
     """The outline of *shape* with *unit* spot distances per unit of its frame.
 
@@ -71,12 +72,17 @@ def make_section(
         Look for edges along which the section is cut, and let them count for nothing.
     limit_xy
         (k, 2) the outermost points that could be measured, where that is known; in the frame as measured.
+    any_direction
+        Take every straight side for a cut, whatever is known.
     """
     rim = outline(shape, spacing=spacing / unit, smoothing=smoothing / unit)
     xy = (rim.xy - rim.centre) * unit
     none = Frame(np.zeros((0, 2)), np.zeros(0))
     limit = None if limit_xy is None else (limit_xy - rim.centre) * unit
-    frame = find_frame(xy, tolerance=0.75, limit_xy=limit) if cut_edges else none
+    if not cut_edges:
+        frame = none
+    else:
+        frame = straight_sides(xy) if any_direction else find_frame(xy, tolerance=0.75, limit_xy=limit)
     weight = (frame.beyond(xy) < -0.75).astype(np.float64)
     if weight.mean() < 0.25:  # a section that fills the measured area all round: its edges are all there is
         return Section(xy, np.ones(len(xy)), none, rim.centre, unit, all_cut=True)

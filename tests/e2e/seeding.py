@@ -43,7 +43,11 @@ class Seeded:
 def small_pair(genes: int = 40, metabolites: int = 12) -> SimulatedSample:
     """About 420 spots and three times as many pixels per area, turned by 130 degrees and mirrored."""
     config = SimulateConfig(spots=SPOTS, genes=genes, metabolites=metabolites, rotation_deg=130.0, flip=True, warp=0.0)
-    made = simulate(config).samples[0]
+    return imported(simulate(config).samples[0])
+
+
+def imported(made: SimulatedSample) -> SimulatedSample:
+    """*made* with its sections read from files, as an import reads them."""
     with TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{name}.h5ad" for name in ("st", "sm")]
         for path, section in zip(paths, (made.st, made.sm), strict=True):
@@ -51,11 +55,11 @@ def small_pair(genes: int = 40, metabolites: int = 12) -> SimulatedSample:
         return replace(made, st=io.read_st(paths[0]), sm=io.read_sm(paths[1]))
 
 
-def seed(server: Server, *, aligned: bool = False, **features: int) -> Seeded:
-    """A new sample with both sections, and with the true alignment where *aligned*; *features*: see small_pair."""
+def seed(server: Server, *, aligned: bool = False, pair: SimulatedSample | None = None, **features: int) -> Seeded:
+    """A new sample with both sections, and with the true alignment where *aligned*: *pair*, or a small_pair."""
     workspace = Workspace(Settings(data=Path(server.data), min_free_bytes=0, demo=False))
     project = workspace.create_project("Simulated", "tester")
-    sample, pair = workspace.create_sample(project, "section 1"), small_pair(**features)
+    sample, pair = workspace.create_sample(project, "section 1"), pair or small_pair(**features)
     _keep(workspace, sample, "st", pair.st)
     _keep(workspace, sample, "sm", pair.sm)
     if aligned:

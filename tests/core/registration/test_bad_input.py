@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -92,6 +93,18 @@ def test_no_overlap_is_said() -> None:
         transform="similarity", orientation="given", flip=True, rotation_deg=75.0, shift_x_um=20_000.0, max_steps=120
     )
     assert error(register(Pair(st, sm, 1.0), back, Context()), sm) < 0.4  # a fit from there comes back
+
+
+@pytest.mark.parametrize("angle", [35.0, 160.0])
+def test_a_part_cut_at_an_angle_to_its_raster_finds_its_place(angle: float) -> None:
+    """No picture, no values: the cut has to be seen in the outline, or it is laid on ST's border."""
+    st, sm = sampled(bean)
+    along = sm @ [np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))]
+    part = sm[along < np.quantile(along, 0.7)]
+    result = register(Pair(st, part, 1.0), CONFIG, Context())
+    assert error(result, part) < 0.6
+    blind = register(Pair(st, part, 1.0), replace(CONFIG, cut_edges=False), Context())
+    assert error(blind, part) > 2
 
 
 @pytest.mark.parametrize("exchanged", [False, True])

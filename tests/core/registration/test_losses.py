@@ -9,10 +9,11 @@ from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
+from core.registration.features import principal_components
 from core.registration.losses import LandmarkTerm, Objective, OutlineTerm, Target
 from core.registration.objective import image_term
 from core.registration.optimise import LinearMap
-from core.registration.rasters import Raster, principal, rasterise
+from core.registration.rasters import Raster, rasterise
 
 
 def linear(*rows: list[float], flip: bool = False) -> LinearMap:
@@ -82,8 +83,9 @@ def test_raster_is_a_local_mean() -> None:
 
 def test_principal_components_are_those_of_sklearn() -> None:
     rng = np.random.default_rng(3)
-    values = rng.normal(size=(12, 15, 6)) * [5, 4, 3, 2, 1, 0.5]
-    raster = principal(Raster(values, np.ones((12, 15), dtype=bool), np.zeros(2), 1.0), 3)
-    pca = PCA(3).fit(values.reshape(-1, 6))
-    share = pca.explained_variance_ / pca.explained_variance_.sum()
-    np.testing.assert_allclose(raster.values.reshape(-1, 3).var(axis=0), share, rtol=1e-6)
+    values = rng.normal(size=(180, 6)) * [5, 4, 3, 2, 1, 0.5]
+    found = principal_components(values, rng.normal(size=(180, 2)))
+    pca = PCA(6).fit(values)
+    np.testing.assert_allclose(found.share, pca.explained_variance_ratio_)
+    scores = pca.transform(values) / pca.transform(values).std(axis=0)
+    np.testing.assert_allclose(np.abs(found.scores), np.abs(scores), rtol=1e-6, atol=1e-9)

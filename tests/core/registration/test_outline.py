@@ -7,7 +7,7 @@ import pytest
 from shapely import Polygon
 
 from core.errors import DataError
-from core.registration.frame import at_capture_limit, find_frame
+from core.registration.frame import at_capture_limit, find_frame, straight_sides
 from core.registration.outline import alpha_shape, centroid, outline, point_distance, signed_area
 
 
@@ -140,3 +140,19 @@ def test_capture_limit_of_both_slides() -> None:
     row, column = np.array([0, 30, 77, 40, 40]), np.array([30, 30, 30, 0, 127])
     assert at_capture_limit(row, column).tolist() == [True, False, True, True, True]
     assert at_capture_limit(np.array([77, 127]), np.array([127, 50])).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("cut", [None, 10.0, 47.0, 200.0])
+def test_straight_sides_are_those_of_a_cut_ellipse(cut: float | None) -> None:
+    """Every hull direction is looked at: a cut at any angle is found with its normal, a curve is none."""
+    y, x = np.mgrid[-20:20:0.4, -28:28:0.4]
+    xy = np.column_stack([x.ravel(), y.ravel()])
+    xy = xy[np.hypot(xy[:, 0] / 26, xy[:, 1] / 17) < 1]
+    if cut is not None:
+        normal = np.array([np.cos(np.deg2rad(cut)), np.sin(np.deg2rad(cut))])
+        xy = xy[xy @ normal < 8]
+    frame = straight_sides(outline(alpha_shape(xy), spacing=0.5, smoothing=1.0).xy)
+    assert len(frame.offsets) == (cut is not None)
+    if cut is not None:
+        assert np.degrees(np.arccos(min(1.0, float(frame.normals[0] @ normal)))) < 3
+        assert frame.offsets[0] == pytest.approx(8, abs=0.7)
