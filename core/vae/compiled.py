@@ -1,4 +1,4 @@
-"""Hidden layers and the likelihoods of :mod:`core.vae.distributions` by compiled loops, in float32 on the CPU."""
+"""The likelihoods of :mod:`core.vae.distributions` by compiled loops, in float32 on the CPU."""
 
 from __future__ import annotations
 
@@ -9,45 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import LayerNorm, Linear
+from torch.nn import Linear
 
 from core.vae import kernels
 from core.vae.distributions import LOG_THETA_LIMIT, LOG_VARIANCE_LIMIT, ZI_LIMIT, Rows
 
 Given = tuple[np.ndarray, np.ndarray]  # what a layer gives but for its bias (repeats * n, p), and the bias (p,)
 BLOCK = 32  # rows that a thread works on at once; sums are by block, so that they do not depend on the threads
-
-
-def hidden_layer(x: Tensor, linear: Linear, norm: LayerNorm, dropout: float) -> Tensor:
-    """Linear, layer norm, ReLU and, where it is not 0, dropout of *x* (n, width)."""
-    return _Layer.apply((norm.eps, dropout), x, linear.weight, linear.bias, norm.weight, norm.bias)
-
-
-class _Layer(torch.autograd.Function):
-    """As four functions of torch these are twenty small operations forth and forty back, which cost more than their
-    arithmetic."""
-
-    @staticmethod
-    def forward(ctx, settings, x, weight, *rest):
-        """*rest*: bias, and scale and shift of the norm."""
-        epsilon, dropout = settings
-        normalized = x @ weight.t()
-        kept = torch.empty_like(normalized).bernoulli_(1 - dropout) if dropout else normalized.new_ones(0, 0)
-        out, inverse_sd = torch.empty_like(normalized), normalized.new_empty(len(x))
-        ctx.factor = 1 / (1 - dropout)
-        given = map(_array, (normalized, *rest, kept, out, inverse_sd))
-        kernels.layer_rows(*given, np.float32(epsilon), np.float32(ctx.factor))
-        ctx.save_for_backward(x, weight, rest[1], normalized, out, inverse_sd)
-        return out
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, weight, scale, normalized, out, inverse_sd = ctx.saved_tensors
-        slopes, by_column = torch.empty_like(normalized), torch.zeros(3, len(scale))
-        given = map(_array, (grad.contiguous(), normalized, scale, out, inverse_sd, slopes, by_column))
-        kernels.layer_slopes(*given, np.float32(ctx.factor))
-        d_x = slopes @ weight if ctx.needs_input_grad[1] else None
-        return None, d_x, slopes.t() @ x, *by_column
 
 
 def zinb_nll(counts: Rows, hidden: Tensor, rate: Linear, zi_logits: Linear, log_theta: Linear | Tensor) -> Tensor:

@@ -388,62 +388,6 @@ def gaussian_rows(x, mean, mean_bias, log_variance, variance_bias, limit, start,
 
 
 @compiled(
-    "void(float32[:,::1], float32[::1], float32[::1], float32[::1], float32[:,::1], float32[:,::1], float32[::1],"
-    " float32, float32)"
-)
-def layer_rows(values, bias, scale, shift, kept, out, inverse_sd, epsilon, factor):
-    """Layer norm of *values* plus *bias*, ReLU, and dropout where *kept* (0 or 1; empty: all) is 0; the rest is times
-    *factor*. *values* is **overwritten** by the normalised ones; *out* and *inverse_sd* are filled."""
-    n, width = values.shape
-    _wide()
-    for row in range(n):
-        given, result = values[row], out[row]
-        total, squares = ZERO, ZERO
-        for j in range(width):
-            given[j] += bias[j]
-            total += given[j]
-        mean = total / width
-        for j in range(width):
-            given[j] -= mean
-            squares += given[j] * given[j]
-        inverse = f32(1 / math.sqrt(squares / width + epsilon))
-        inverse_sd[row] = inverse
-        for j in range(width):
-            given[j] *= inverse
-            active = given[j] * scale[j] + shift[j]
-            result[j] = ZERO if active <= ZERO else active * factor  # NaN stays
-        if len(kept) > 0:
-            for j in range(width):
-                result[j] *= kept[row, j]
-
-
-@compiled(
-    "void(float32[:,::1], float32[:,::1], float32[::1], float32[:,::1], float32[::1], float32[:,::1], float32[:,::1],"
-    " float32)"
-)
-def layer_slopes(grad, normalized, scale, out, inverse_sd, slopes, by_column, factor):
-    """Derivatives of :func:`layer_rows` by its values, and, as rows of *by_column*, by bias, scale and shift."""
-    n, width = grad.shape
-    d_bias, d_scale, d_shift = by_column
-    _wide()
-    for row in range(n):
-        given, result, norms, active = grad[row], slopes[row], normalized[row], out[row]
-        total, along = ZERO, ZERO
-        for j in range(width):
-            slope = ZERO if active[j] == ZERO else given[j] * factor
-            d_scale[j] += slope * norms[j]
-            d_shift[j] += slope
-            slope *= scale[j]
-            result[j] = slope
-            total += slope
-            along += slope * norms[j]
-        mean, along, inverse = f32(total / width), f32(along / width), inverse_sd[row]
-        for j in range(width):
-            result[j] = (result[j] - mean - norms[j] * along) * inverse
-            d_bias[j] += result[j]
-
-
-@compiled(
     *(
         f"void({index}[::1], {index}[::1], float32[::1], int64[::1], float32[:,::1], float32[::1])"
         for index in ("int32", "int64")

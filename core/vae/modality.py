@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from core.vae.distributions import Rows, gaussian_nll, zinb_nll
-from core.vae.nn import on_cpu
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,10 @@ class Likelihood(Protocol):
         ...
 
 
+def _on_cpu(hidden: Tensor) -> bool:
+    return hidden.device.type == "cpu" and hidden.dtype == torch.float32
+
+
 class Zinb(nn.Module):
     """Counts: mean = softmax times library size; dispersion; dropout logits (paper, eq. 13-15)."""
 
@@ -110,7 +113,7 @@ class Zinb(nn.Module):
         self.log_theta = nn.Linear(n_in, p) if by_spot else nn.Parameter(torch.zeros(p))
 
     def nll(self, hidden: Tensor, rows: Rows, transform: Transform) -> Tensor:
-        if on_cpu(hidden):
+        if _on_cpu(hidden):
             from core.vae import compiled
 
             return compiled.zinb_nll(rows, hidden, self.rate, self.dropout_logits, self.log_theta)
@@ -131,7 +134,7 @@ class Gaussian(nn.Module):
 
     def nll(self, hidden: Tensor, rows: Rows, transform: Transform) -> Tensor:
         target = transform(rows.values, rows.totals)
-        if on_cpu(hidden):
+        if _on_cpu(hidden):
             from core.vae import compiled
 
             return compiled.gaussian_nll(target, hidden, self.location, self.log_variance)

@@ -13,7 +13,7 @@ from core.vae.data import Minibatch
 from core.vae.distributions import Rows
 from core.vae.losses import kl_to_standard_normal, mmd
 from core.vae.modality import LIKELIHOODS, Modality, Transform
-from core.vae.nn import BatchEmbedding, Mlp
+from core.vae.nn import BatchEmbedding, mlp
 
 BATCH_WIDTH = 8  # length of the learned vector of a batch level
 SIGMA_FLOOR = 1e-4
@@ -50,7 +50,7 @@ class Module(nn.Module):
         hidden, latent = config.n_hidden, config.n_latent
         self.transforms = nn.ModuleDict({m.name: Transform(m.input, len(m.features)) for m in modalities})
         self.encoders = nn.ModuleDict(
-            {m.name: Mlp(len(m.features), hidden, config.n_layers, config.dropout) for m in modalities}
+            {m.name: mlp(len(m.features), hidden, config.n_layers, config.dropout) for m in modalities}
         )
         self.joint_mean = nn.Linear(hidden * len(names), latent)
         self.joint_log_sigma = nn.Linear(hidden * len(names), latent)
@@ -66,7 +66,7 @@ class Module(nn.Module):
             {
                 m.name: nn.ModuleDict(
                     {
-                        "body": Mlp(n_in, config.n_hidden, config.n_layers, 0.0),
+                        "body": mlp(n_in, config.n_hidden, config.n_layers, 0.0),
                         "heads": LIKELIHOODS[m.likelihood](config.n_hidden, m),
                     }
                 )

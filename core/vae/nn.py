@@ -7,33 +7,14 @@ import torch
 from torch import Tensor, nn
 
 
-class Mlp(nn.Sequential):
+def mlp(n_in: int, n_hidden: int, n_layers: int, dropout: float) -> nn.Sequential:
     """*n_layers* of linear, layer norm, ReLU and dropout."""
-
-    def __init__(self, n_in: int, n_hidden: int, n_layers: int, dropout: float) -> None:
-        layers: list[nn.Module] = []
-        for k in range(n_layers):
-            layers += [nn.Linear(n_in if k == 0 else n_hidden, n_hidden), nn.LayerNorm(n_hidden), nn.ReLU()]
-            if dropout > 0:
-                layers.append(nn.Dropout(dropout))
-        super().__init__(*layers)
-        self.dropout = dropout
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not on_cpu(x):
-            return super().forward(x)
-        from core.vae import compiled
-
-        linears = [layer for layer in self if isinstance(layer, nn.Linear)]
-        norms = [layer for layer in self if isinstance(layer, nn.LayerNorm)]
-        for linear, norm in zip(linears, norms, strict=True):
-            x = compiled.hidden_layer(x, linear, norm, self.dropout if self.training else 0.0)
-        return x
-
-
-def on_cpu(x: Tensor) -> bool:
-    """Whether the compiled loops (:mod:`core.vae.compiled`) may take *x*."""
-    return x.device.type == "cpu" and x.dtype == torch.float32
+    layers: list[nn.Module] = []
+    for k in range(n_layers):
+        layers += [nn.Linear(n_in if k == 0 else n_hidden, n_hidden), nn.LayerNorm(n_hidden), nn.ReLU()]
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
 
 
 class BatchEmbedding(nn.Module):
