@@ -93,6 +93,8 @@
         this.paintSelection();
       } catch (error) {
         if (error.name !== "AbortError") this.page.say(ns.words(error), "stop");
+      } finally {
+        if (this.asking === asking) this.asking = null;
       }
     }
 

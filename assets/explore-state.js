@@ -60,6 +60,14 @@
     return changes;
   }
 
+  /** The other way round: `document` with changes, as the server answers an undo or a poll. */
+  function changed(document, { features, removed, order, members }) {
+    const all = byId(document);
+    removed.forEach((id) => all.delete(id));
+    features.forEach((f) => all.set(f.id, f));
+    return { ...(members || membersOf(document)), type: "FeatureCollection", features: (order || [...all.keys()]).map((id) => all.get(id)) };
+  }
+
   /** Bring my document onto somebody else's: both started from `base`. Nothing drawn is lost: what only one side touched
    *  is taken from it; what both changed stays as theirs, and mine is kept beside it under a new id; a shape that one
    *  side deleted and the other changed stays. `conflicts` are the shapes that both changed: {name, mine, theirs}, ids. */
@@ -116,9 +124,10 @@
 
     feature(id) { return this.document.features.find((f) => f.id === id); }
 
-    adopt(revision, why) {
-      this.head = revision;
-      this.document = clone(revision.document);
+    /** Take up a revision: with its document, or with what changed since the one that is known here. */
+    adopt({ changes, ...revision }, why) {
+      this.head = changes ? { ...revision, document: changed(this.head.document, changes) } : revision;
+      this.document = clone(this.head.document);
       this.onChange(why);
     }
 
@@ -204,7 +213,8 @@
         });
         if (answer.status === 304) return;
         const revision = await answer.json();
-        if (!this.pending && revision.number !== this.head.number) this.adopt(revision, "others");
+        const ours = revision.base === undefined || revision.base === this.head.number; // else mine was saved meanwhile
+        if (!this.pending && ours && revision.number !== this.head.number) this.adopt(revision, "others");
       } catch (error) {
         if (error.status === 404) this.stop();
       } finally {

@@ -9,7 +9,8 @@
   const ACTIVE = ["queued", "running", "cancelling"];
   const TITLES = {
     st: "ST import", sm: "SM import", align: "Align", reassign: "Reassign", features: "Features", integrate: "CVAE",
-    cluster: "Clusters", demo: "Demonstration", export: "Export", markers: "Markers",
+    cluster: "Clusters", demo: "Demonstration", export: "Export", spots: "Table of the spots",
+    markers: "Markers",
   };
 
   let project = null;

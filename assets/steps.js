@@ -29,6 +29,7 @@
     window.dash_clientside.set_props({ form: step, part: "touched" }, { data: Date.now() });
   }
 
+  let taken = null; // the job whose file was fetched
   let submitted = null; // the job that `jobs` was asked about at once, not at its next round
 
   const calls = {
@@ -68,6 +69,25 @@
 
     // the form of the step that follows by itself -> what Run hands on
     then: (values, ids) => (ids.length ? { step: ids[0].form, ids, values } : null),
+
+    // a file that a job writes: the job's id, store `jobs` -> what to say; the file is fetched once it is there
+    fetched: (id, jobs) => {
+      if (!id) return "";
+      const job = jobs?.jobs?.find((j) => j.id === id);
+      if (!job) {
+        SM.askJobs();
+        return "Submitting …";
+      }
+      if (job.active) return words(job);
+      if (job.state === "done" && taken !== id) {
+        taken = id;
+        const link = SM.element("a", "");
+        link.href = `/api/download/${id}`;
+        link.download = "";
+        link.click();
+      }
+      return job.state === "done" ? "" : `${job.state[0].toUpperCase()}${job.state.slice(1)}.`;
+    },
 
     cancel: (clicks, job) => {
       const no = window.dash_clientside.no_update;

@@ -192,6 +192,8 @@ class Export:
     WRITE = "export-write"
     JOB = "export-job"
     FILES = "export-files"
+    WANTED = "export-wanted"
+    WAITING = "export-waiting"
     GET = "export-get"  # pattern {"export-get": kind}
     DOWNLOAD = "export-download"
     SCRIPT = "export-script"

@@ -102,6 +102,8 @@ def select_features(joint: AnnData, config: FeaturesConfig | None = None, contex
     _check_joint(joint)
     marks = _marks(joint, config)
     joint = joint.copy()
+    if keys.COUNTS not in joint.layers:  # a section alone, as it was read
+        joint.layers[keys.COUNTS] = joint.X.copy()
     context.progress(0.05, "filtering spots and normalising")
     write_quality(joint)
     joint = filter_spots(joint, config.limits)

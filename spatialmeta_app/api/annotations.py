@@ -16,8 +16,9 @@ from spatialmeta_app.api.errors import json_body
 from spatialmeta_app.services import carrying
 from spatialmeta_app.services.backend import backend
 from spatialmeta_app.services.people import current_user
-from spatialmeta_app.services.steps import submit_export
+from spatialmeta_app.services.steps import submit_file
 from spatialmeta_app.workspace import NotFound, Revision
+from spatialmeta_app.workspace.annotations import differences
 
 bp = flask.Blueprint("annotations", __name__, url_prefix="/api/annotations/<project>/<sample>")
 
@@ -33,12 +34,13 @@ def check_place(_endpoint: str | None, values: dict[str, Any] | None) -> None:
 
 @bp.get("")
 def head(sample: str) -> flask.Response:
-    """The newest revision; its number is the ETag, so a poll costs a 304 while nothing changed."""
+    """The newest revision; its number is the ETag, so a poll costs a 304 while nothing changed. Whoever names an older
+    one gets what changed since in place of the document."""
     number = backend().annotations.number(sample)
     if flask.request.if_none_match.contains(str(number)):  # asked each second: no document is read for it
         return flask.Response(status=304, headers={"ETag": f'"{number}"', "Cache-Control": "private, no-cache"})
     revision = backend().annotations.head(sample)
-    response = flask.jsonify(shown(revision))
+    response = flask.jsonify(_since(sample, revision, _known()))
     response.set_etag(str(revision.number))
     response.headers["Cache-Control"] = "private, no-cache"
     return response
@@ -57,14 +59,16 @@ def commit(sample: str) -> dict[str, Any]:
 
 @bp.post("/undo")
 def undo(sample: str) -> dict[str, Any]:
-    """``{base}`` -> the document before the last change; 409 where somebody saved since revision *base*."""
-    return shown(backend().annotations.undo(sample, current_user(), base=_base(json_body("base"))))
+    """``{base}`` -> what leads to the document before the last change; 409 where somebody saved since *base*."""
+    base = _base(json_body("base"))
+    return _since(sample, backend().annotations.undo(sample, current_user(), base=base), base)
 
 
 @bp.post("/redo")
 def redo(sample: str) -> dict[str, Any]:
     """``{base}`` -> the last undo taken back; 409 as for undo."""
-    return shown(backend().annotations.redo(sample, current_user(), base=_base(json_body("base"))))
+    base = _base(json_body("base"))
+    return _since(sample, backend().annotations.redo(sample, current_user(), base=base), base)
 
 
 @bp.get("/geojson")
@@ -115,7 +119,7 @@ def save(sample: str) -> dict[str, Any]:
     here = backend()
     slots = slots_written(here.annotations.head(sample).document)
     project = here.workspace.sample(sample).project
-    job = submit_export(here.jobs, project, sample, {}, user=current_user())
+    job = submit_file(here.jobs, "export", project, sample, {}, user=current_user())
     return {"job": job.id, "slots": slots}
 
 
@@ -124,6 +128,22 @@ def _base(body: dict[str, Any]) -> int:
     if isinstance(base, bool) or not isinstance(base, int):
         raise SpatialMetaError("the number of a revision as base", found=repr(base)[:40])
     return base
+
+
+def _known() -> int | None:
+    """The revision that the asking page has, by its ETag."""
+    tags = [tag for tag in flask.request.if_none_match if tag.isdigit()]
+    return int(tags[0]) if tags else None
+
+
+def _since(sample: str, revision: Revision, base: int | None) -> dict[str, Any]:
+    """*revision*, with ``base`` and the ``changes`` since then in place of its document where the page has *base*."""
+    answer = shown(revision)
+    before = None if base is None else backend().annotations.document(sample, base)
+    if before is not None:
+        del answer["document"]
+        answer |= {"base": base, "changes": differences(before, revision.document)}
+    return answer
 
 
 def shown(revision: Revision) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from spatialmeta_app.services.export import PARTS, Contents, Slot, size
 from spatialmeta_app.services.steps import TITLES, when
 
 STEP = "export"
-FILE_ICONS = {"geojson": "pentagon", "transform": "bounding-box", "obs": "table", "script": "terminal"}
+FILE_ICONS = {"geojson": "pentagon", "transform": "bounding-box", "spots": "table", "script": "terminal"}
 
 
 def layout() -> html.Div:
@@ -30,7 +30,13 @@ def layout() -> html.Div:
             ),
             **{"aria-label": "Write the AnnData file"},
         ),
-        panel("Other files", html.Div(id=Export.GET, className="sm-stack"), dcc.Download(id=Export.DOWNLOAD)),
+        panel(
+            "Other files",
+            html.Div(id=Export.GET, className="sm-stack"),
+            html.Div(id=Export.WAITING, className="sm-note mt-2", role="status"),
+            dcc.Download(id=Export.DOWNLOAD),
+            dcc.Store(id=Export.WANTED),
+        ),
     ]
     centre = html.Div(
         [

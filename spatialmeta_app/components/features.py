@@ -22,11 +22,15 @@ from spatialmeta_app.services.results import ROWS, FeatureRow
 
 STEP = "features"
 MORAN = "Moran's I"
+KINDS = (keys.ST, keys.SM)
+TITLES = {keys.ST: "Genes", keys.SM: "Metabolites"}
+#: settings that concern one modality
+OF_KIND = {keys.ST: ("n_genes", "remove_families", "gene_target"), keys.SM: ("n_metabolites",)}
 COLUMNS = (("name", "Feature"), ("rank", "#"), ("morans_i", "I"), ("fdr", "FDR"))
 
 
 def layout(
-    values: dict[str, Any] | None, source: str = "", available: Sequence[str] = (), kind: str = keys.ST
+    values: dict[str, Any] | None, source: str = "", available: Sequence[str] = (), kinds: Sequence[str] = KINDS
 ) -> html.Div:
     """Settings, map, quality of the spots, table.
 
@@ -36,10 +40,11 @@ def layout(
         The result whose spots are filtered: the step's input.
     available
         Its obs columns: a quality that it does not have is not offered.
-    kind
-        The modality that the table begins with.
+    kinds
+        Its modalities: what concerns another is not asked.
     """
-    left = steps.settings(STEP, STEPS[STEP].Config, values=values, without=tuple(THRESHOLDS))
+    absent = [name for kind, names in OF_KIND.items() if kind not in kinds for name in names]
+    left = steps.settings(STEP, STEPS[STEP].Config, values=values, without=(*THRESHOLDS, *absent))
     centre = [
         html.Div(
             [
@@ -59,7 +64,7 @@ def layout(
                 id=Features.MORAN, height=150, label="Histogram of Moran's I of genes and metabolites with the cut"
             ),
         ),
-        html.Section(panel("Features", *_table_tools(kind), class_name="sm-settings"), className="sm-grow"),
+        html.Section(panel("Features", *_table_tools(kinds), class_name="sm-settings"), className="sm-grow"),
         steps.runs_panel(STEP),
     ]
     page = steps.page(STEP, left=left, centre=centre, right=right)
@@ -78,18 +83,18 @@ def map_options(quality: Mapping[str, str], feature: str | None) -> list[dict[st
     return picked + [{"label": title[:1].upper() + title[1:], "value": name} for name, title in quality.items()]
 
 
-def _table_tools(kind: str) -> list[Any]:
-    kinds = dbc.RadioItems(
+def _table_tools(kinds: Sequence[str]) -> list[Any]:
+    buttons = dbc.RadioItems(
         id=Features.KIND,
-        options=[{"label": "Genes", "value": keys.ST}, {"label": "Metabolites", "value": keys.SM}],
-        value=kind,
+        options=[{"label": TITLES[kind], "value": kind} for kind in kinds],
+        value=kinds[0],
         inline=True,
         className="sm-tabs",
     )
     field = dbc.Input(id=Features.SEARCH, type="search", placeholder="Search", size="sm", debounce=0.25)
     search = steps.labelled("Search features", field)
     return [
-        html.Div([kinds, search], className="sm-row mb-2"),
+        html.Div([buttons, search], className="sm-row mb-2"),
         html.Div(
             id=Features.TABLE, className="sm-scroll", tabIndex="0", role="region", **{"aria-label": "Table of features"}
         ),

@@ -24,6 +24,7 @@ TITLES = {
     "cluster": "Clusters",
     "demo": "Demonstration",
     "export": "Export",
+    "spots": "Table of the spots",
     "markers": "Markers",
 }
 HEADS = ("Job", "Sample", "State", "Progress", "Started", "Took", "By", "")

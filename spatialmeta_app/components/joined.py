@@ -20,8 +20,8 @@ STEP = "reassign"
 MOST_LOST = 60  # names listed
 
 
-def join_panel(others: Sequence[Sample], name: str) -> html.Div:
-    """Tick samples to join with this one."""
+def join_panel(others: Sequence[Sample], name: str) -> html.Details:
+    """Tick samples to join with this one; folded."""
     boxes = dbc.Checklist(
         id=Reassign.PARTS,
         options=[{"label": s.name, "value": s.id} for s in others],
@@ -36,9 +36,9 @@ def join_panel(others: Sequence[Sample], name: str) -> html.Div:
     button = dbc.Button("Join samples", id=Reassign.JOIN, color="secondary", className="w-100 mt-2", n_clicks=0)
     words = "Makes a new sample of the features that all have, to select, integrate and explore."
     note = html.Div(words, className="sm-note mb-2")
-    return panel(
-        "Join with other samples", note, html.Div(boxes, role="group", title="Samples to join"), field, settings, button
-    )
+    ticks = html.Div(boxes, role="group", title="Samples to join")
+    summary = html.Summary("Join with other samples")
+    return html.Details([summary, note, ticks, field, settings, button], className="sm-fold sm-panel")
 
 
 def page(parts: Sequence[Sample], project: str, values: Mapping[str, Any] | None) -> html.Div:

@@ -21,8 +21,8 @@ NOUNS = {keys.SM: "SM pixel", keys.ST: "ST spot"}
 
 
 def layout(values: dict[str, Any] | None, join: Any = None) -> html.Div:
-    """Settings, map, findings; *join* is the panel that joins samples, where there is something to join."""
-    left = steps.settings(STEP, STEPS[STEP].Config, values=values)
+    """Settings, map, findings; *join* is the fold that joins samples, where there is something to join."""
+    left = [steps.settings(STEP, STEPS[STEP].Config, values=values), join]
     centre = html.Div(
         [
             html.Div(
@@ -49,7 +49,6 @@ def layout(values: dict[str, Any] | None, join: Any = None) -> html.Div:
         ),
         panel("One spot", _number(), html.Div(id=Reassign.SPOT)),
         steps.runs_panel(STEP),
-        join,
     ]
     return steps.page(STEP, left=left, centre=centre, right=right)
 

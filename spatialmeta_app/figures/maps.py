@@ -33,7 +33,7 @@ def numbers(
         "colorscale": colorscale,
         "cmin": low,
         "cmax": high,
-        "colorbar": _color_bar(label),
+        "colorbar": _color_bar(label) | _whole(values[seen], high - low),
     }
     traces = [_spots(xy[seen], marker, np.flatnonzero(seen), "%{marker.color:.4g}")]
     if not seen.all():
@@ -89,6 +89,16 @@ def links(
     return figure
 
 
+def name_parts(figure: go.Figure, xy: np.ndarray, codes: np.ndarray, names: Sequence[str]) -> go.Figure:
+    """*figure* with the name of each of several sections above its spots: *codes* (n,) index *names*."""
+    for code, name in enumerate(names):
+        own = np.asarray(xy)[np.asarray(codes) == code]
+        if len(own):
+            x, y = float(own[:, 0].mean()), float(own[:, 1].min())
+            figure.add_annotation(x=x, y=y, text=name, showarrow=False, yanchor="bottom", yshift=6, font=looks.FONT)
+    return figure
+
+
 def histology(pictures: Sequence[Mapping[str, Any]], *, opacity: float = 0.55) -> list[dict[str, Any]]:
     """A layout image for each of *pictures*: ``{url, x, y, width, height}`` in the pixels of the map."""
     common = {"xref": "x", "yref": "y", "sizing": "stretch", "opacity": opacity, "layer": "below"}
@@ -136,6 +146,11 @@ def _color_bar(label: str) -> dict[str, Any]:
         "tickfont": looks.FONT,
         "nticks": 4,
     }
+
+
+def _whole(values: np.ndarray, span: float) -> dict[str, Any]:
+    """Ticks of a few whole numbers at whole numbers."""
+    return {"tick0": 0, "dtick": max(1, round(span / 3))} if span < 12 and (values == np.round(values)).all() else {}
 
 
 def _figure(

@@ -1,4 +1,4 @@
-"""Export: the newest fresh joint result and the annotations as one h5ad."""
+"""Files to fetch: the newest fresh joint result and the annotations as one h5ad, or its spots as a table."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from spatialmeta_app.workspace import Annotations, WorkspaceError
 from spatialmeta_app.workspace.uploads import safe_name
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anndata import AnnData
 
     from spatialmeta_app.jobs.task import Task
@@ -22,9 +24,39 @@ def export(task: Task) -> str:
     ``config['parts']`` names what goes in beside counts, embeddings, clusters and history; all of ``PARTS`` by default.
     """
     from core import io
-    from core.analysis.annotations import write_annotations
 
     parts = _parts(task.config)
+    adata = _joint(task, annotations="annotations" in parts)
+    _leave_out(adata, parts)
+    task.context.stop_if_cancelled()
+    task.context.progress(0.6, "writing the file")
+    path = _place(task, ".h5ad")
+    io.write_h5ad(adata, path)
+    return path.name
+
+
+def spots(task: Task) -> str:
+    """Write ``download/<sample>_spots.csv`` in the job's folder; returns the file's name.
+
+    A row for each spot: its name, ``x_px`` and ``y_px`` in the full-resolution pixels of its own sample, then ``obs``
+    with the columns of the annotations.
+    """
+    adata = _joint(task, annotations=True)
+    table = adata.obs.copy()
+    for i, name in enumerate(("x_px", "y_px")):
+        table.insert(i, name, adata.obsm[keys.SPATIAL][:, i])
+    task.context.stop_if_cancelled()
+    task.context.progress(0.6, "writing the table")
+    path = _place(task, "_spots.csv")
+    table.to_csv(path, index_label="spot")
+    return path.name
+
+
+def _joint(task: Task, *, annotations: bool) -> AnnData:
+    """The newest joint result that is up to date, with what was drawn."""
+    from core import io
+    from core.analysis.annotations import write_annotations
+
     base = task.workspace.joint(task.sample)
     if base is None:
         raise WorkspaceError(
@@ -35,17 +67,17 @@ def export(task: Task) -> str:
     task.context.progress(0.1, f"reading the result of '{base.step}'")
     adata = io.read_h5ad(task.workspace.path(base, "data.h5ad"))
     task.context.stop_if_cancelled()
-    if "annotations" in parts:
+    if annotations:
         task.context.progress(0.4, "adding regions and trajectories")
         adata = write_annotations(adata, Annotations(task.workspace).head(task.sample).document)
-    _leave_out(adata, parts)
-    task.context.stop_if_cancelled()
-    task.context.progress(0.6, "writing the file")
+    return adata
+
+
+def _place(task: Task, ending: str) -> Path:
+    """Where the file of the sample is written."""
     folder = task.folder / "download"
     folder.mkdir(exist_ok=True)
-    name = safe_name(f"{task.workspace.sample(task.sample).name}.h5ad".replace("/", "_"))
-    io.write_h5ad(adata, folder / name)
-    return name
+    return folder / safe_name(f"{task.workspace.sample(task.sample).name}{ending}".replace("/", "_"))
 
 
 def _parts(config: dict[str, Any]) -> set[str]:

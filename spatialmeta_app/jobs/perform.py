@@ -37,6 +37,10 @@ def perform(spec: dict[str, Any], context: Context, begin_saving: BeginSaving) -
         from spatialmeta_app.jobs.export import export
 
         return export(task)
+    if task.kind == "spots":
+        from spatialmeta_app.jobs.export import spots
+
+        return spots(task)
     if task.kind == "markers":
         from spatialmeta_app.jobs.compare import markers
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from spatialmeta_app.workspace.records import CHAIN
 
-KINDS = (*CHAIN, "demo", "export", "markers")
 #: kinds that write a file to fetch and change nothing in their project
-FILES = ("export", "markers")
+FILES = ("export", "spots", "markers")
+KINDS = (*CHAIN, "demo", *FILES)
 
 QUEUED, RUNNING, CANCELLING = "queued", "running", "cancelling"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
@@ -25,7 +25,8 @@ class Job:
     """One row of the table ``jobs``.
 
     ``numbers`` are the newest the step reported (losses by term); :meth:`JobStore.events` has all of them.
-    ``result`` is the id of the result it wrote; for an export the name of the file. ``error`` is one plain message.
+    ``result`` is the id of the result it wrote; for a kind of FILES its file's name.
+    ``error`` is one plain message.
     """
 
     id: str

@@ -61,7 +61,7 @@ class JobStore:
         Parameters
         ----------
         kind
-            A step of ``workspace.CHAIN``, ``demo``, ``export`` or ``markers``.
+            A step of ``workspace.CHAIN``, ``demo``, or one that writes a file (``records.FILES``).
         config
             The settings that differ from the defaults, as JSON; checked by the child. ``seed`` belongs in here where
             the step has one.

@@ -28,8 +28,9 @@ def import_section(task: Task) -> Result:
     from core import io
     from core.analysis.category_looks import revert_looks
 
-    task.context.progress(0.05, "reading the file")
     started = time.time()
+    task = _fetched(task)
+    task.context.progress(0.05, "reading the file")
     adata = _read(task)
     task.context.stop_if_cancelled()
     write_quality(adata)
@@ -43,6 +44,13 @@ def import_section(task: Task) -> Result:
     image = _file(task, "image") if task.kind == "st" else None
     given = {"config": task.config, "inputs": task.inputs, "started": started, "summary": summary}
     return add(task, task.kind, adata, image=image, **given)
+
+
+def _fetched(task: Task) -> Task:
+    """*task* with its files on the disk: those of the server's own folders are copied first, half of the bar."""
+    paths = [task.inputs[name] for name in ("file", "spatial", "image", "ibd", "negative") if task.inputs.get(name)]
+    copied = task.workspace.server_folders.fetch(task.project, paths, Share(task.context, 0.0, 0.5))
+    return dataclasses.replace(task, context=Share(task.context, 0.5, 1.0)) if copied else task
 
 
 def _file(task: Task, name: str) -> Path | None:

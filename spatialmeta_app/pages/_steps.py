@@ -106,7 +106,7 @@ def _submit(
     step: str, ids: list[dict], values: list[Any], *, given: dict | None, then: dict | None, pathname: str
 ) -> Any:
     if step not in STEPS:
-        return steps.submit_export(backend().jobs, *place(pathname), given or {}, user=current_user()).to_dict()
+        return steps.submit_file(backend().jobs, step, *place(pathname), given or {}, user=current_user()).to_dict()
     config = forms.config(steps.config_kind(step, (id["option"] for id in ids)), ids, values, **(given or {}))
     following = (then["step"], forms.config(STEPS[then["step"]].Config, then["ids"], then["values"])) if then else None
     return submit(step, config, pathname, then=following)

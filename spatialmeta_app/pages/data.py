@@ -37,7 +37,7 @@ def layout(project: str = "", sample: str = "", **_query: str) -> html.Div:
         sections.slot_panel(slots["negative"], project, sample),
         sections.slot_panel(slots["image"], project, sample, sections.scale_field(_scale(workspace, sample))),
     ]
-    if workspace.uploads.roots():
+    if workspace.server_folders.roots():
         left.append(sections.browser_panel())
     centre = html.Div(id=Data.TILES, className="sm-tiles")
     right = [html.Div(id=Data.CHECKS, className="sm-stack-gap"), html.Div(id=Data.NEXT, className="sm-panel sm-next")]
@@ -167,8 +167,8 @@ def choose_coordinates(key: str | None, shown: str | None, pathname: str) -> Any
 )
 def browse(folder: str | None) -> Any:
     """What lies in the folder of the server."""
-    uploads = backend().workspace.uploads
-    return sections.browser(Path(folder) if folder else None, uploads.browse(folder), top=folder is None)
+    entries = backend().workspace.server_folders.browse(folder)
+    return sections.browser(Path(folder) if folder else None, entries, top=folder is None)
 
 
 @callback(
@@ -198,7 +198,7 @@ def open_entry(clicks: list[int], taken_as: str, pathname: str) -> tuple[Any, An
 def _inside(path: str) -> str | None:
     """*path* if the server allows it, else None: the list of allowed folders."""
     try:
-        return str(backend().workspace.uploads.allowed(path))
+        return str(backend().workspace.server_folders.allowed(path))
     except SpatialMetaError as error:
         if not isinstance(error, NotFound):
             alerts.show(alerts.describe(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dash
-from dash import ALL, Input, Output, State, callback, ctx, dcc, no_update
+from dash import ALL, ClientsideFunction, Input, Output, State, callback, clientside_callback, ctx, dcc, no_update
 
 from core.errors import SpatialMetaError
 from spatialmeta_app.components import alerts
@@ -15,6 +15,7 @@ from spatialmeta_app.pages import _steps
 from spatialmeta_app.services import export as service
 from spatialmeta_app.services import steps
 from spatialmeta_app.services.backend import backend
+from spatialmeta_app.services.people import current_user
 
 STEP = component.STEP
 
@@ -65,13 +66,25 @@ def show_files(_ended: Any, pathname: str) -> tuple[Any, Any, Any, Any]:
 
 @callback(
     Output(Export.DOWNLOAD, "data"),
+    Output(Export.WANTED, "data"),
     Input({"export-get": ALL}, "n_clicks"),
     State(Shell.URL, "pathname"),
     prevent_initial_call=True,
 )
-def get(clicks: list[int | None], pathname: str) -> Any:
-    """Hand out a small file."""
+def get(clicks: list[int | None], pathname: str) -> tuple[Any, Any]:
+    """Hand out a small file, or have it written by a job and fetched when that has ended."""
     if not any(clicks):
-        return no_update
-    name, text = service.file(backend(), _steps.sample(pathname), ctx.triggered_id["export-get"])
-    return dcc.send_string(text, name)
+        return no_update, no_update
+    kind, (project, sample) = ctx.triggered_id["export-get"], _steps.place(pathname)
+    if kind in service.BY_JOB:
+        return no_update, steps.submit_file(backend().jobs, kind, project, sample, {}, user=current_user()).id
+    name, text = service.file(backend(), sample, kind)
+    return dcc.send_string(text, name), no_update
+
+
+clientside_callback(
+    ClientsideFunction("steps", "fetched"),
+    Output(Export.WAITING, "children"),
+    Input(Export.WANTED, "data"),
+    Input(Shell.JOBS, "data"),
+)

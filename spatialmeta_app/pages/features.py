@@ -30,8 +30,8 @@ def layout(project: str = "", sample: str = "", **_query: str) -> Any:
         workspace = backend().workspace
         source = workspace.inputs_of(sample, STEP)["joint"]
         meta = results.open_view(workspace, source).meta
-        kind = keys.ST if keys.ST in meta["features"] else keys.SM
-        return component.layout(values, source.id, tuple(meta["obs"]), kind)
+        kinds = [kind for kind in component.KINDS if meta["features"].get(kind)]
+        return component.layout(values, source.id, tuple(meta["obs"]), kinds)
 
     return _steps.page(STEP, project, sample, build)
 
@@ -88,13 +88,11 @@ def show_map(by: str | None, feature: str | None, version: dict | None, pathname
     workspace = backend().workspace
     view = results.open_view(workspace, result)
     values, label = service.map_values(view, by, feature)
-    return maps.numbers(
-        results.coordinates(view),
-        values,
-        label=label,
-        um_per_px=view.meta["um_per_px"],
-        images=maps.histology(pictures.of_result(workspace, result)),
-    )
+    xy, images = results.coordinates(view), maps.histology(pictures.of_result(workspace, result))
+    figure = maps.numbers(xy, values, label=label, um_per_px=view.meta["um_per_px"], images=images)
+    if results.sample_count(view) < 2:
+        return figure
+    return maps.name_parts(figure, xy, *results.category(view, keys.SAMPLE))
 
 
 @callback(

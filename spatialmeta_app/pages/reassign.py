@@ -83,8 +83,11 @@ def show_joined(version: dict | None) -> tuple[Any, Any]:
     view = results.open_view(workspace, result)
     codes, names = results.category(view, keys.SAMPLE)
     images = maps.histology(pictures.of_result(workspace, result))
-    figure = maps.categories(results.coordinates(view), codes, names, um_per_px=view.meta["um_per_px"], images=images)
-    return figure, joined.report(joining.report(workspace, result), view.meta["n_vars"])
+    xy = results.coordinates(view)
+    figure = maps.categories(xy, codes, names, um_per_px=view.meta["um_per_px"], images=images)
+    return maps.name_parts(figure, xy, codes, names), joined.report(
+        joining.report(workspace, result), view.meta["n_vars"]
+    )
 
 
 def _coverage(version: dict | None) -> results.Coverage | None:

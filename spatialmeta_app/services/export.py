@@ -1,4 +1,4 @@
-"""What the Export page shows and hands out: contents of the file, small files made at once, storage by step."""
+"""What the Export page shows and hands out: contents of the file, small files, storage by step."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from core import keys
 from core.analysis.annotations import region_columns, trajectory_columns
@@ -160,11 +158,14 @@ def _annotation_slots(document: Mapping[str, Any]) -> list[Slot]:
     return [Slot(f"obs['{name}']", shape, meaning, None, "annotations") for name, shape, meaning in columns]
 
 
-# small files, made at once
+# small files
+
+#: those that a job writes: reading the data takes a while, and memory that the web process does not give
+BY_JOB = ("spots",)
 
 
 def files(here: Backend, sample: str) -> dict[str, str]:
-    """The small files that can be had now: kind -> title."""
+    """The small files that can be had now: kind -> title. Those of ``BY_JOB`` are written by a job."""
     chosen = here.workspace.choices(sample)
     found = {}
     if here.annotations.head(sample).document.get("features"):
@@ -172,14 +173,14 @@ def files(here: Backend, sample: str) -> dict[str, str]:
     if "align" in chosen:
         found["transform"] = "Transform of the SM section (JSON)"
     if here.workspace.joint(sample) is not None:
-        found["obs"] = "Table of the spots (CSV)"
+        found["spots"] = "Table of the spots (CSV)"
     if any(step in chosen for step in steps.STEPS):
         found["script"] = "Script that repeats the work (sh)"
     return found
 
 
 def file(here: Backend, sample: str, kind: str) -> tuple[str, str]:
-    """Name and text of one of :func:`files`."""
+    """Name and text of one of :func:`files` that is made at once."""
     name = keys.slug(here.workspace.sample(sample).name)
     match kind:
         case "geojson":
@@ -188,8 +189,6 @@ def file(here: Backend, sample: str, kind: str) -> tuple[str, str]:
             )
         case "transform":
             return f"{name}_transform.json", json.dumps(_transform(here.workspace, sample), indent=1)
-        case "obs":
-            return f"{name}_spots.csv", spots_csv(here, sample)
         case "script":
             return f"{name}.sh", script(here.workspace, sample)
     raise WorkspaceError(f"a file among {', '.join(files(here, sample))}", found=repr(kind))
@@ -205,33 +204,6 @@ def _transform(workspace: Workspace, sample: str) -> Any:
 def script(workspace: Workspace, sample: str) -> str:
     """The commands that repeat the runs in use."""
     return steps.script(list(workspace.choices(sample).values()))
-
-
-def spots_csv(here: Backend, sample: str) -> str:
-    """obs of the newest joint result, coordinates, and the columns of the annotations."""
-    import anndata
-    import pandas as pd
-
-    from core.analysis.annotations import write_annotations
-
-    base = here.workspace.joint(sample)
-    if base is None:
-        raise WorkspaceError("a joint result that is up to date", found="none", mend="Run the steps again.")
-    view = open_view(here.workspace, base)
-    xy = np.asarray(view.obsm(keys.SPATIAL), dtype=float)[:, :2]
-    obs = pd.DataFrame({name: _values(view, name) for name in view.meta["obs"]}, index=np.asarray(view.names))
-    obs.insert(0, "x_px", xy[:, 0])
-    obs.insert(1, "y_px", xy[:, 1])
-    spots = anndata.AnnData(obs=obs, obsm={keys.SPATIAL: xy}, uns={keys.UNS: {keys.UM_PER_PX: view.meta["um_per_px"]}})
-    return write_annotations(spots, here.annotations.head(sample).document).obs.to_csv(index_label="spot")
-
-
-def _values(view: View, name: str) -> Any:
-    column = view.obs(name)
-    if column.categories is None:
-        return np.asarray(column.values)
-    names = np.array([*column.categories, ""], dtype=object)
-    return names[np.minimum(np.asarray(column.values).astype(int), len(column.categories))]
 
 
 # storage

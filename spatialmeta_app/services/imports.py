@@ -75,8 +75,8 @@ class Section:
 
 
 def plan(uploads: Sequence[Upload], kind: str, image_scale: float | None = None) -> Plan:
-    """The inputs of the import *kind* from the finished *uploads* of a sample (newest first)."""
-    done = [u for u in uploads if u.state == "done"]
+    """The inputs of the import *kind* from those *uploads* of a sample (newest first) that are not on their way."""
+    done = [u for u in uploads if u.usable]
     return _plan_st(done, image_scale) if kind == "st" else _plan_sm(done)
 
 
@@ -179,10 +179,10 @@ def _key_of(result: Result | None, choices: Sequence[str]) -> str | None:
 
 
 def import_from_server(workspace: Workspace, *, project: str, sample: str, path: str, slot: str, user: str) -> Upload:
-    """Copy a file or folder the server allows into the project."""
+    """Take a file or folder that the server allows into the project; the import copies it."""
     if slot not in ("st", "sm", "ibd", "negative", "image"):
         raise WorkspaceError("a kind of file", found=repr(slot), mend="Choose what the file is.")
-    return workspace.uploads.import_file(project, path, sample=sample, slot=slot, user=user)
+    return workspace.server_folders.take(project, path, sample=sample, slot=slot, user=user)
 
 
 def guess_slot(name: str) -> str | None:
@@ -196,7 +196,7 @@ def guess_slot(name: str) -> str | None:
 def files_in_use(workspace: Workspace, project: str, sample: str) -> dict[str, list[Upload]]:
     """Slot -> the files that the imports of a sample use or will use; ibd files stand with their imzML."""
     uploads = workspace.uploads.list(project, sample=sample)
-    done = [u for u in uploads if u.state == "done"]
+    done = [u for u in uploads if u.usable]
     held: dict[str, list[Upload]] = {}
     kinds_of = {"st": ("st",), "sm": ("sm", "ibd"), "negative": ("negative",), "image": ("image",)}
     for slot, kinds in kinds_of.items():

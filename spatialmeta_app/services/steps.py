@@ -286,9 +286,9 @@ def when(created: float, now: float | None = None) -> str:
     return time.strftime("%H:%M" if same_day else "%-d %b %H:%M", moment)
 
 
-def submit_export(store: JobStore, project: str, sample: str, config: Mapping[str, Any], *, user: str) -> Job:
-    """Queue the writing of the h5ad; *config* has the ``parts`` to put in."""
-    return store.submit("export", project=project, sample=sample, user=user, config=dict(config))
+def submit_file(store: JobStore, kind: str, project: str, sample: str, config: Mapping[str, Any], *, user: str) -> Job:
+    """Queue the writing of a file (``jobs.records.FILES``); an export's *config* has the ``parts`` to put in."""
+    return store.submit(kind, project=project, sample=sample, user=user, config=dict(config))
 
 
 def finished_export(store: JobStore, project: str, sample: str) -> Job | None:

@@ -47,6 +47,20 @@ def changed(document: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
     return {**members, "type": "FeatureCollection", "features": [by_id[i] for i in order]}
 
 
+def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What makes *after* of *before*, as :func:`changed` takes it: of a thousand regions one travels."""
+    was, now = ({f["id"]: f for f in document["features"]} for document in (before, after))
+    members, new = ({k: v for k, v in d.items() if k not in ("type", "features")} for d in (before, after))
+    kept = [i for i in was if i in now]
+    changes: dict[str, Any] = {
+        "features": [f for i, f in now.items() if was.get(i) != f],
+        "removed": [i for i in was if i not in now],
+    }
+    if kept + [i for i in now if i not in was] != list(now):
+        changes["order"] = list(now)
+    return changes | ({"members": new} if new != members else {})
+
+
 @dataclass(frozen=True)
 class Revision:
     """A state of a sample's annotations; number 0 is the empty document that every sample starts with."""
@@ -72,6 +86,12 @@ class Annotations:
         with self.database.connect() as db:
             db.execute("BEGIN")
             return _revision(db, _head(db, key(sample)))
+
+    def document(self, sample: str | Sample, number: int) -> dict[str, Any] | None:
+        """The document as it was at revision *number*; None where there was no such revision."""
+        with self.database.connect() as db:
+            row = _row(db, key(sample), number)
+            return _revision(db, row).document if row or number == 0 else None
 
     def number(self, sample: str | Sample) -> int:
         """Number of the newest revision, without its document: what a page that waits for others asks each second."""

@@ -63,6 +63,7 @@ SCHEMA = (
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     SCHEMA,
     ("ALTER TABLE samples ADD COLUMN parts TEXT NOT NULL DEFAULT '[]'",),  # JSON: ids of the samples that it joins
+    ("ALTER TABLE uploads ADD COLUMN source TEXT NOT NULL DEFAULT ''",),  # a file of the server, which a job copies
 )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import StorageError
+from core.io.atomic import sync
 
 PIECE = 1 << 20
 
@@ -32,7 +33,7 @@ def write_directory(final: Path, writer: Callable[[Path], Any]) -> Any:
         answer = writer(temporary)
         sync_tree(temporary)
         temporary.rename(final)
-        _sync(final.parent)
+        sync(final.parent)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise StorageError("room and permission to write", found=str(error), mend="Free disk space.") from error
@@ -54,8 +55,8 @@ def sync_tree(directory: Path) -> None:
     """fsync every file and folder below *directory*."""
     for folder, _, files in os.walk(directory):
         for name in files:
-            _sync(Path(folder) / name)
-        _sync(Path(folder))
+            sync(Path(folder) / name)
+        sync(Path(folder))
 
 
 def link_tree(source: Path, target: Path) -> None:
@@ -82,11 +83,3 @@ def sha256(path: Path) -> str:
         while piece := file.read(PIECE):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

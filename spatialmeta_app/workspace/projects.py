@@ -25,13 +25,13 @@ from spatialmeta_app.workspace.records import (
     Project,
     Result,
     Sample,
-    Upload,
     from_row,
     key,
     new_id,
     result_from_row,
     sample_from_row,
 )
+from spatialmeta_app.workspace.server_folders import ServerFolders
 from spatialmeta_app.workspace.uploads import Uploads
 
 LONGEST_NAME = 120
@@ -42,13 +42,15 @@ class Workspace:
     """Everything that belongs to projects. Cheap, one per process; all methods are safe from several processes.
 
     Arguments called ``project``, ``sample``, ``result`` take a record or its id. Ids that do not exist raise
-    :class:`~spatialmeta_app.workspace.errors.NotFoundError`. :attr:`uploads` holds the raw files.
+    :class:`~spatialmeta_app.workspace.errors.NotFoundError`. :attr:`uploads` holds the raw files,
+    :attr:`server_folders` those that the server offers.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.database)
         self.uploads = Uploads(settings, self.database)
+        self.server_folders = ServerFolders(settings, self.uploads)
 
     # projects
 
@@ -356,12 +358,6 @@ class Workspace:
         if not path.is_relative_to(folder.resolve()) or not path.exists():
             raise NotFoundError("a file of this result", found=repr(name), mend="Reload the page.")
         return path
-
-    def import_file(
-        self, project: str | Project, path: str | Path, *, sample: str | None = None, slot: str = "st", user: str = ""
-    ) -> Upload:
-        """Copy a file or folder of the server into the project; see :meth:`Uploads.import_file`."""
-        return self.uploads.import_file(key(project), path, sample=sample, slot=slot, user=user)
 
     def bytes_used(self, project: str | Project) -> int:
         """What the files of a project take, half uploads counted at their full size."""

@@ -71,9 +71,15 @@ class Upload:
     slot: str
     filename: str
     size: int
-    state: str  # receiving, done
+    state: str  # receiving, copying (from the server's own folders, by the job that reads it), done
     user: str
     created: float
+    source: str = ""  # where it lay on the server
+
+    @property
+    def usable(self) -> bool:
+        """Whether an import may be started with it."""
+        return self.state != "receiving"
 
     @property
     def path(self) -> str:

@@ -1,4 +1,4 @@
-"""Raw files as they came: received in pieces, or taken from folders that the server allows.
+"""Raw files as they came, received in pieces.
 
 The size of the file on disk is the offset, so a half upload survives any restart and needs no bookkeeping.
 """
@@ -35,8 +35,10 @@ class Uploads:
         self.settings = settings
         self.database = database
 
-    def start(self, project: str, sample: str | None, slot: str, filename: str, size: int, *, user: str) -> Upload:
-        """Make room for a file of *size* bytes; its bytes follow by :meth:`append`.
+    def start(
+        self, project: str, sample: str | None, slot: str, filename: str, size: int, *, user: str, source: str = ""
+    ) -> Upload:
+        """Make room for a file of *size* bytes; its bytes follow by :meth:`append`, or from *source* on the server.
 
         Raises
         ------
@@ -47,12 +49,13 @@ class Uploads:
         """
         if slot not in SLOTS:
             raise WorkspaceError(f"one of the slots {', '.join(SLOTS)}", found=repr(slot))
-        upload = Upload(new_id(), project, sample, slot, safe_name(filename), size, "receiving", user, time.time())
-        self._check_room(project, size)
+        state = "copying" if source else "receiving"
+        upload = Upload(new_id(), project, sample, slot, safe_name(filename), size, state, user, time.time(), source)
+        self._check_room(size, most=None if source else self.settings.max_upload_bytes)
         with self.database.write() as db:
             self._check_owner(db, project, sample)
             self._check_quota(db, project, size)
-            db.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", dataclasses.astuple(upload))
+            db.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", dataclasses.astuple(upload))
         self.folder(upload).mkdir(parents=True, exist_ok=True)
         self.path(upload).touch()
         return upload
@@ -129,6 +132,10 @@ class Uploads:
         if arrived != upload.size:
             raise ConflictError(f"{upload.size} bytes", found=f"{arrived}", mend="Send the rest.", current=arrived)
         directories.sync_tree(self.folder(upload))
+        return self.mark_done(upload)
+
+    def mark_done(self, upload: Upload) -> Upload:
+        """Its bytes are on the disk, all of them."""
         with self.database.write() as db:
             db.execute("UPDATE uploads SET state = 'done' WHERE id = ?", (upload.id,))
         return dataclasses.replace(upload, state="done")
@@ -143,7 +150,7 @@ class Uploads:
     def expire(self, now: float | None = None) -> int:
         """Delete the unfinished uploads that got no byte for ``upload_days``; returns how many."""
         before = (time.time() if now is None else now) - 86_400 * self.settings.upload_days
-        rows = self.database.rows("SELECT * FROM uploads WHERE state = 'receiving' AND created < ?", (before,))
+        rows = self.database.rows("SELECT * FROM uploads WHERE state != 'done' AND created < ?", (before,))
         old = [u for u in (from_row(Upload, row) for row in rows) if self._last_byte(u) < before]
         for upload in old if self.settings.upload_days > 0 else ():
             self.delete(upload)
@@ -155,62 +162,6 @@ class Uploads:
         except FileNotFoundError:
             return upload.created
 
-    # folders on the server
-
-    def roots(self) -> list[Path]:
-        """The folders people may import from."""
-        return [Path(root).resolve() for root in self.settings.import_roots.split(":") if root]
-
-    def browse(self, folder: str | Path | None = None) -> list[Path]:
-        """What lies in an allowed folder (folders first), or the allowed folders themselves; nothing hidden."""
-        if folder is None:
-            return self.roots()
-        entries = [e for e in self.allowed(folder).iterdir() if not e.name.startswith(".")]
-        inside = [e for e in entries if any(e.resolve().is_relative_to(root) for root in self.roots())]
-        return sorted(inside, key=lambda e: (not e.is_dir(), e.name.lower()))
-
-    def allowed(self, path: str | Path) -> Path:
-        """*path* with its links resolved; NotFoundError where it is outside the allowed folders or does not exist."""
-        resolved = Path(path).resolve()
-        if not any(resolved.is_relative_to(root) for root in self.roots()) or not resolved.exists():
-            raise NotFoundError(
-                "a file in the folders this server allows", found=str(path), mend="Choose one of the listed files."
-            )
-        return resolved
-
-    def import_file(
-        self, project: str, path: str | Path, *, sample: str | None = None, slot: str = "st", user: str = ""
-    ) -> Upload:
-        """Copy a file or folder (Space Ranger) of an allowed folder into the project, as a finished upload."""
-        source = self.allowed(path)
-        if source.is_dir():
-            inside = [p.resolve() for p in source.rglob("*")]
-            if not all(p.is_relative_to(source) for p in inside):
-                raise WorkspaceError("a folder without links out of it", found=source.name, mend="Copy the files.")
-            size = directories.tree_bytes(source)
-        else:
-            size = source.stat().st_size
-        upload = self.start(key(project), sample and key(sample), slot, source.name, size, user=user)
-        try:
-            self._copy(source, self.path(upload))
-        except BaseException:
-            self.delete(upload)
-            raise
-        with self.database.write() as db:
-            db.execute("UPDATE uploads SET state = 'done' WHERE id = ?", (upload.id,))
-        return dataclasses.replace(upload, state="done")
-
-    def _copy(self, source: Path, target: Path) -> None:
-        try:
-            if source.is_dir():
-                target.unlink()
-                shutil.copytree(source, target)
-            else:
-                shutil.copyfile(source, target)
-            directories.sync_tree(target.parent)
-        except OSError as error:
-            raise StorageError("to copy the file", found=str(error), mend="Free disk space.") from error
-
     # paths
 
     def folder(self, upload: Upload) -> Path:
@@ -219,12 +170,19 @@ class Uploads:
     def path(self, upload: Upload) -> Path:
         return self.folder(upload) / upload.filename
 
-    def resolve(self, project: str, path: str) -> Path:
-        """The file that a job's input names: 'uploads/<upload>/<filename>' within the project, finished."""
+    def named(self, project: str, path: str) -> Upload:
+        """The upload that a job's input names: 'uploads/<upload>/<filename>' in the project, whole or to be copied."""
         parts = Path(path).parts
         upload = self.get(parts[1]) if len(parts) == 3 and parts[0] == "uploads" else None
-        if upload is None or upload.project != project or upload.filename != parts[2] or upload.state != "done":
-            raise NotFoundError("a finished upload of this project", found=path, mend="Upload the file again.")
+        if upload is None or upload.project != project or upload.filename != parts[2] or upload.state == "receiving":
+            raise _unfinished(path)
+        return upload
+
+    def resolve(self, project: str, path: str) -> Path:
+        """The file that a job's input names, on the disk as a whole."""
+        upload = self.named(project, path)
+        if upload.state != "done":
+            raise _unfinished(path)
         return self.path(upload)
 
     # limits
@@ -246,12 +204,12 @@ class Uploads:
         ):
             raise NotFoundError("a sample of this project", found="none with this id", mend="Reload the page.")
 
-    def _check_room(self, project: str, size: int) -> None:
+    def _check_room(self, size: int, *, most: int | None) -> None:
         if isinstance(size, bool) or not isinstance(size, int) or size < 0:
             raise WorkspaceError("the size of the file in bytes", found=repr(size))
-        if size > self.settings.max_upload_bytes:
+        if most is not None and size > most:
             raise WorkspaceError(
-                f"a file of at most {gib(self.settings.max_upload_bytes)}",
+                f"a file of at most {gib(most)}",
                 found=gib(size),
                 mend="Import it from a folder of the server, or ask its owner to raise SPATIALMETA_MAX_UPLOAD_BYTES.",
             )
@@ -267,6 +225,10 @@ class Uploads:
                 found=f"{gib(used)} and a file of {gib(size)}",
                 mend="Delete uploads or results that are not needed.",
             )
+
+
+def _unfinished(path: str) -> NotFoundError:
+    return NotFoundError("a finished upload of this project", found=path, mend="Upload the file again.")
 
 
 def _write(file: RawIOBase, piece: bytes) -> None:

@@ -95,8 +95,9 @@ def test_bootstrap_is_served_from_its_package_and_kept(client) -> None:
     assert client.get("/vendor/bootstrap/%2e%2e/%2e%2e/__init__.py").status_code == 404
 
 
-def test_every_style_uses_only_colours_of_the_theme() -> None:
-    text = (ROOT / "assets" / "app.css").read_text(encoding="utf-8")
+@pytest.mark.parametrize("sheet", ["base", "columns", "controls", "data", "home", "jobs", "narrow"])
+def test_every_style_uses_only_colours_of_the_theme(sheet: str) -> None:
+    text = (ROOT / "assets" / f"{sheet}.css").read_text(encoding="utf-8")
     assert re.findall(r"#[0-9a-fA-F]{3,8}\b(?=[^{}]*;)", text) == []
     used = set(re.findall(r"var\((--sm-[a-z-]+)", text))
     theme = (ROOT / "assets" / "theme.css").read_text(encoding="utf-8")

@@ -40,7 +40,7 @@ def test_every_rule_is_closed(sheet: Path) -> None:
 
 
 def test_there_are_style_sheets() -> None:
-    assert {"app.css", "theme.css", "steps.css"} <= {sheet.name for sheet in SHEETS}
+    assert {"base.css", "theme.css", "steps.css"} <= {sheet.name for sheet in SHEETS}
 
 
 @pytest.mark.parametrize(

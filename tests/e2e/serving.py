@@ -16,9 +16,13 @@ from pathlib import Path
 
 import psutil
 
+from spatialmeta_app.config import Settings
+from spatialmeta_app.jobs import JobStore
+
 ROOT = Path(__file__).parents[2]
 READY_S = 90.0  # of a busy machine; the aim is 10 s and is measured by the benchmarks
 STOP_S = 20.0
+HELD_S = 240.0  # two cores, shared with the browser
 
 
 @dataclass
@@ -55,6 +59,31 @@ class Server:
         self.process.kill()
         self.process.wait()
 
+    @contextlib.contextmanager
+    def held(self, kind: str = "", message: str = "") -> Iterator[None]:
+        """Halt the children once a running job of *kind* says *message*, or the one that waits for a job: what is seen
+        meanwhile does not depend on how fast the machine is. They go on at the end of the block."""
+        store = JobStore(Settings(data=self.data))
+
+        def reached() -> bool:
+            said = (j.kind == kind and j.state == "running" and message in j.message for j in store.jobs())
+            return any(said) if kind else bool(self._children())
+
+        end = time.monotonic() + HELD_S
+        while not reached():
+            if time.monotonic() > end:
+                raise RuntimeError(f"no running {kind} said {message!r} within {HELD_S:.0f} s")
+            time.sleep(0.01)
+        children = self._children()
+        _signal(children, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(children, signal.SIGCONT)
+
+    def _children(self) -> list[psutil.Process]:
+        return [p for p in self._family() if "spatialmeta_app.jobs.child" in p.cmdline()]
+
     def stop(self) -> None:
         """SIGTERM, as a person or a service manager does it; whatever is left then is killed."""
         family = self._family()
@@ -86,6 +115,12 @@ class Server:
                     return
             time.sleep(0.1)
         raise RuntimeError(f"not ready after {READY_S:.0f} s:\n{self.log.read_text()[-2000:]}")
+
+
+def _signal(processes: list[psutil.Process], number: int) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from spatialmeta_app.ids import Data
 from tests.e2e.conftest import Watch
 from tests.e2e.serving import Server, running
 from tests.e2e.test_shell import new_project
@@ -95,6 +97,41 @@ def test_a_real_pair_is_shown_and_checked(page: Page, axe, data_dir: Path) -> No
     expect(page.locator(".sm-stepper li", has_text="Data").locator(".bi-check2")).to_be_visible()
     page.get_by_role("link", name="Next: Align").click()
     page.wait_for_url("**/align")
+
+
+def test_coordinates_shown_while_others_are_imported_are_no_choice(
+    page: Page, app_server: Server, tmp_path: Path
+) -> None:
+    """The old ones come back into the field until the import has ended; what the page says of that is heard late."""
+    section = anndata.read_h5ad(_section(tmp_path / "sm.h5ad"))
+    section.var["mz"] = [100.0, 200.0, 300.0, 400.0]
+    section.obsm["spatial_grid"] = section.obsm["spatial"] / 100
+    section.write_h5ad(tmp_path / "sm.h5ad")
+    address = new_project(page)
+    choose(page, "sm", tmp_path / "sm.h5ad")
+    field = page.get_by_label("Coordinates")
+    expect(field).to_have_value("spatial", timeout=IMPORT_MS)
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        asked = json.loads(route.request.post_data)
+        old = {"id": Data.KEY, "property": "value", "value": "spatial"}
+        is_echo = f"{Data.KEY}.value" in asked["changedPropIds"] and old in asked["inputs"]
+        late.append(route) if is_echo else route.continue_()
+
+    page.route("**/_dash-update-component", hold)
+    with app_server.held():
+        field.select_option("spatial_grid")
+        expect(page.get_by_role("progressbar", name="Import of the SM section")).to_be_visible()
+        expect(field).to_have_value("spatial")
+    expect(field).to_have_value("spatial_grid", timeout=IMPORT_MS)
+    assert late
+    for route in late:
+        with page.expect_response("**/_dash-update-component"):
+            route.continue_()
+    jobs = page.request.get(f"/api/jobs?project={address.split('/')[-3]}&since=0").json()["jobs"]
+    assert [job["state"] for job in jobs] == ["done", "done"]
+    expect(page.locator(".sm-check", has_text="x 0 to 5, y 0 to 5.")).to_be_visible()
 
 
 def test_a_cut_connection_is_mended_by_itself(page: Page, app_server: Server, watch: Watch, tmp_path: Path) -> None:

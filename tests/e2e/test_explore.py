@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +69,8 @@ def tool(page: Page, name: str) -> None:
 
 
 def settled(page: Page) -> None:
-    """Until all changes are saved and painted."""
+    """Until all changes are saved and painted; two frames first, in which what was done just now is noticed."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     page.wait_for_function(
         "() => !SpatialMetaExplore.page.annotations.pending && SpatialMetaExplore.page.spatial.idle",
         timeout=LOAD_MS,
@@ -78,8 +78,9 @@ def settled(page: Page) -> None:
 
 
 def selected(page: Page) -> np.ndarray:
-    """Rows that are selected, once the server has answered."""
-    page.wait_for_function("() => SpatialMetaExplore.page.findings.summary", timeout=LOAD_MS)
+    """Rows that are selected, once the server has answered about them."""
+    answered = "() => { const f = SpatialMetaExplore.page.findings; return f.summary && !f.asking; }"
+    page.wait_for_function(answered, timeout=LOAD_MS)
     mask = page.evaluate("() => Array.from(SpatialMetaExplore.page.findings.mask)")
     return np.flatnonzero(mask)
 
@@ -226,10 +227,12 @@ def test_two_people_see_each_other_and_lose_nothing(person, sample: Explored, he
     ada, ben = person(), person()
     for page in (ada, ben):
         visit(page, sample.path)
+    ben.evaluate(POLLS)
     draw_region(ada, name="By Ada")
-    began = time.monotonic()
+    polled = ben.evaluate("window.polls")
     expect(ben.locator(".ex-item", has_text="By Ada")).to_be_visible()
-    assert time.monotonic() - began < 5  # a poll a second, on a busy machine
+    assert ben.evaluate("window.seen") <= polled + 1  # the first poll that began after it was saved brings it
+    assert ben.evaluate("window.beat") <= 1000  # milliseconds between two polls
     ben.evaluate("SpatialMetaExplore.page.annotations.stop()")  # ben's page does not hear of the next change
     draw_region(ada, RING + np.array([300, 300]), name="Ada again")
     draw_region(ben, RING + np.array([-300, 300]), name="By Ben")
@@ -238,6 +241,13 @@ def test_two_people_see_each_other_and_lose_nothing(person, sample: Explored, he
     expect(ben.locator(".ex-item")).to_have_count(3)
 
 
+# counts the polls that begin, and notes how many there were when somebody else's change was taken up
+POLLS = """() => { const a = SpatialMetaExplore.page.annotations, poll = a.poll.bind(a), adopt = a.adopt.bind(a);
+  const every = window.setInterval; window.polls = 0;
+  a.poll = () => { if (!a.asking) window.polls++; return poll(); };
+  a.adopt = (revision, why) => { if (why === 'others') window.seen = window.polls; adopt(revision, why); };
+  a.stop(); window.setInterval = (work, ms) => { window.beat = ms; return every(work, ms); };
+  return a.load().then(() => { window.setInterval = every; }); }"""
 MERGES = [  # base, mine, theirs -> what stands afterwards; a letter is an id, a digit its state
     ("A1", "A1 B1", "A1 C1", "A1 B1 C1"),
     ("A1 B1", "B1", "A1 B2", "B2"),

@@ -77,6 +77,8 @@ def test_positions_direction_corridor_and_curve_of_a_path(page: Page, sample: Ex
     width = feature["properties"]["width_um"] + 50
     count = int((distance <= width / 2).sum())
     expect(page.locator(".ex-item", has_text="Midline")).to_contain_text(f"{count} spots")
+    saved = "w => SpatialMetaExplore.page.annotations.head.document.features[0].properties.width_um === w"
+    page.wait_for_function(saved, arg=width)
     assert head().document["features"][0]["properties"]["width_um"] == width
 
     # the other way round, by key; the arrows turn with it

@@ -143,7 +143,7 @@ def test_four_features_side_by_side_move_together(page: Page, sample: Explored, 
     page.wait_for_function("() => SpatialMetaExplore.page.panes.panes.length === 3")
     page.wait_for_function(
         """() => { const { panes, spatial } = SpatialMetaExplore.page;
-          return panes.panes.every((pane) => Math.abs(pane.view.height - spatial.height) <= 1); }"""
+          return panes.panes.every((pane) => pane.painting && Math.abs(pane.view.height - spatial.height) <= 1); }"""
     )
     settled(page)
     stages = page.locator("#explore-panes .ex-stage")
@@ -309,11 +309,13 @@ def test_only_the_tiles_that_are_seen_are_fetched(page: Page, sample: Explored, 
     fetched: list[str] = []
     page.on("request", lambda r: "/tiles/" in r.url and fetched.append(r.url.partition("/tiles/")[2]))
     visit(page, f"{added('histology', section, tmp_path / 'he.png')}?spots=0")
-    page.wait_for_timeout(400)
+    settled(page)
     assert fetched == []  # the whole section: the overview is sharp enough
     page.evaluate("SpatialMetaExplore.page.spatial.place([3000, 2600], 0.69)")
-    page.wait_for_function("() => document.querySelectorAll('#explore-spatial img').length > 1")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_function(
+        """() => { const all = [...document.querySelectorAll('#explore-spatial img')];
+        return all.length > 1 && all.every((img) => img.complete); }"""
+    )
     width, height = page.evaluate("[SpatialMetaExplore.page.spatial.width, SpatialMetaExplore.page.spatial.height]")
     x = ((3000 + np.array([-1, 1]) * width / 2 / 0.69) * 0.7 // 512).astype(int)
     y = ((2600 + np.array([-1, 1]) * height / 2 / 0.69) * 0.7 // 512).astype(int)

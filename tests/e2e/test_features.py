@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
+from anndata import AnnData
 from playwright.sync_api import Page, expect
+from scipy import sparse
 
 from core import keys, pipeline
+from core.io import write_h5ad
 from core.reassignment import ReassignConfig, plan
 from spatialmeta_app.config import Settings
 from spatialmeta_app.workspace import Workspace
+from tests.e2e import test_explore as explore
 from tests.e2e.seeding import Seeded, _keep, seed, small_pair
 from tests.e2e.serving import Server
+from tests.e2e.test_data import IMPORT_MS, choose
 from tests.e2e.test_steps import STEP_MS, field, part, run, visit
+
+
+def often(section: AnnData) -> str:
+    """The feature that most spots have."""
+    return section.var_names[np.asarray((section.X > 0).sum(axis=0)).ravel().argmax()]
+
+
+def shifted(section: AnnData) -> AnnData:
+    """A copy in which the feature that most spots have is 32 times higher."""
+    section = section.copy()
+    factors = np.where(section.var_names == often(section), 32.0, 1.0).astype(np.float32)
+    section.X = sparse.csr_matrix(section.X.multiply(factors))
+    section.layers[keys.COUNTS] = section.X.copy()
+    return section
 
 
 @pytest.fixture(scope="module")
 def seeded(app_server: Server) -> Seeded:
-    """Two samples of a project, each on its picture, reassigned; the second lacks a gene."""
+    """Two samples of a project, each on its picture, reassigned; the second lacks a gene and is :func:`shifted`."""
     first = seed(app_server, aligned=True)
     second = Seeded(first.workspace, first.workspace.create_sample(first.sample.project, "section 2"), first.pair)
-    for sample, genes in ((first, slice(None)), (second, slice(1, None))):
+    for sample in (first, second):
         if sample is second:
-            _keep(first.workspace, second.sample, "st", first.read("st")[:, genes].copy())
+            _keep(first.workspace, second.sample, "st", shifted(first.read("st")[:, 1:]))
             _keep(first.workspace, second.sample, "sm", first.pair.sm)
-            _keep(first.workspace, second.sample, "align", first.read("align"))
+            _keep(first.workspace, second.sample, "align", shifted(first.read("align")))
         joint = pipeline.run_step("reassign", {"st": sample.read("st"), "sm": sample.read("align")})
         _keep(first.workspace, sample.sample, "reassign", joint)
     return first
@@ -35,9 +58,8 @@ def test_quality_is_counted_while_the_slider_moves(page: Page, seeded: Seeded, a
     total = joint.obs[keys.N_COUNTS].to_numpy()
     visit(page, seeded, "features")
     expect(page.locator(".sm-qc-count")).to_have_text(f"{joint.n_obs:,} of {joint.n_obs:,} spots stay")
-    page.wait_for_load_state("networkidle")
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: asked.append(request.post_data or ""))
     slider = page.get_by_label("Slider: Counts ≥")
     # as a pointer that still holds the slider: input events alone
     for share in (100, 300, 400):
@@ -46,7 +68,8 @@ def test_quality_is_counted_while_the_slider_moves(page: Page, seeded: Seeded, a
         stay = int((total >= limit).sum())
         assert page.locator(".sm-qc-count").text_content() == f"{stay:,} of {joint.n_obs:,} spots stay"
     assert 0 < stay < joint.n_obs
-    assert not [url for url in asked if "_dash" in url]  # no word to the server until it is let go
+    limited = [body for body in asked if "min_counts" in "".join(json.loads(body or "{}").get("changedPropIds", []))]
+    assert not limited  # no word to the server until it is let go
     slider.evaluate("e => e.dispatchEvent(new Event('change', {bubbles: true}))")
     expect(part(page, "features", "command")).to_contain_text(f"--min-counts={limit}")
     axe(page)
@@ -87,7 +110,11 @@ def test_a_grid_and_the_audit_of_one_place(page: Page, seeded: Seeded, axe) -> N
     place = int(np.flatnonzero(found.covered)[40])
     x, y = found.xy[place]
     # a click on the place, as the map draws it
-    page.wait_for_function("() => document.querySelector('#reassign-map .js-plotly-plot')?._fullLayout?.xaxis")
+    page.wait_for_function(
+        "n => document.querySelector('#reassign-map .js-plotly-plot')?._fullData"
+        "?.reduce((sum, trace) => sum + trace.x.length, 0) === n",
+        arg=len(found.xy),
+    )
     at = page.evaluate(
         """([x, y]) => { const g = document.querySelector('#reassign-map .js-plotly-plot'), l = g._fullLayout,
         r = g.getBoundingClientRect(), place = (a, v, start) => start + a._offset + a.d2p(v);
@@ -112,6 +139,7 @@ def test_a_grid_and_the_audit_of_one_place(page: Page, seeded: Seeded, axe) -> N
 
 def test_two_samples_are_joined_and_go_on_as_one(page: Page, seeded: Seeded, axe) -> None:
     visit(page, seeded, "reassign")
+    page.get_by_text("Join with other samples").click()
     page.get_by_label("section 2").check()
     page.get_by_label("m/z tolerance").fill("5")
     page.get_by_role("button", name="Join samples").click()
@@ -135,45 +163,95 @@ def test_two_samples_are_joined_and_go_on_as_one(page: Page, seeded: Seeded, axe
 
     visit(page, joined, "features")
     run(page, "Select features", 1)
-    selected = joined.read("features")
-    assert selected.obs[keys.SAMPLE].nunique() == 2
-    assert selected.var[keys.N_VARIABLE].max() == 2
+    found = joined.read("features")
+    assert found.obs[keys.SAMPLE].nunique() == 2
+    assert found.var[keys.N_VARIABLE].max() == 2  # shared
+    shifted_ones = {often(seeded.read("st")[:, 1:]), often(seeded.read("align"))}
+    reasons = found.var[keys.EXCLUDED].astype(str)
+    assert set(reasons.index[reasons.str.startswith("batch bias")]) == shifted_ones
     expect(page.locator("#features-table thead")).to_contain_text("Samples")
-    page.goto(joined.path("explore"))
+    page.locator("#features-search").fill(often(seeded.read("st")[:, 1:]))
+    expect(page.locator("#features-table tbody tr").first).to_contain_text("log2 fold change in section 2")
+
+    visit(page, joined, "integrate")
+    field(page, "integrate", "epochs").fill("20")
+    page.get_by_text("Clusters, after the training").click()
+    field(page, "cluster", "n_clusters").fill("4")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.locator(".sm-version")).to_have_count(2, timeout=STEP_MS)
+    expect(page.locator("#integrate-summary")).to_contain_text("multi")
+    result = joined.read("cluster")
+    section = (result.obs[keys.SAMPLE] == "section 1").to_numpy()
+    for cluster, spots in result.obs.groupby(keys.LEIDEN, observed=True):  # one tissue twice: each has spots of both
+        assert 0.25 < (spots[keys.SAMPLE] == "section 1").mean() < 0.75, cluster
+
+    explore.visit(page, f"{joined.path('explore')}?colour=obs:leiden")
     expect(page.locator("#explore-count")).to_contain_text(f"{joint.n_obs:,}")
     pictures = page.locator("#explore-stage .ex-image img")
     expect(pictures).to_have_count(2)
     first, second = (picture.bounding_box() for picture in pictures.all())
     assert first["x"] + first["width"] <= second["x"]
-    visit(page, joined, "integrate")
+    painted = np.array(page.evaluate("Array.from(SpatialMetaExplore.page.spatial.points.arrays.code)"))
+    of_both = [set(painted[rows]) for rows in (section, ~section)]
+    assert of_both[0] == of_both[1]  # mixed colours
+    assert len(of_both[0]) == 4
+    layout = np.asarray(result.obsm[keys.SPATIAL_LAYOUT], dtype=float)
+    low, high = layout[~section].min(axis=0), layout[~section].max(axis=0)
+    ring = [low, (high[0], low[1]), (low + high) / 2, (low[0], high[1])]
+    explore.draw_region(page, [tuple(map(float, corner)) for corner in ring], name="Part of two")
+    chosen = explore.selected(page)
+    assert len(chosen) > 0
+    assert not section[chosen].any()
+
+    visit(page, joined, "export")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Table of the spots (CSV)").click()
+    table = pd.read_csv(download.value.path(), index_col="spot")
+    assert list(table.index) == list(result.obs_names)
+    assert table["sample"].tolist() == result.obs[keys.SAMPLE].tolist()
+    own = np.asarray(seeded.read("st")[seeded.read("reassign").obs_names].obsm[keys.SPATIAL])
+    for rows in (section, ~section):  # each in its own pixels
+        np.testing.assert_allclose(table.loc[rows, ["x_px", "y_px"]], own, rtol=1e-6)
+    np.testing.assert_array_equal(np.flatnonzero(table["roi_regions"].notna()), chosen)
     page.goto(joined.path("data"))
     expect(page.get_by_text("A joined sample")).to_be_visible()
 
 
-def test_metabolites_alone_need_no_alignment(page: Page, app_server: Server, axe) -> None:
-    workspace, pair = Workspace(Settings(data=app_server.data, min_free_bytes=0, demo=False)), small_pair()
-    sample = workspace.create_sample(workspace.create_project("Metabolites", "tester"), "section")
-    alone = Seeded(workspace, sample, pair)
+@pytest.mark.parametrize("kind", ["st", "sm"])
+def test_one_section_alone_needs_no_alignment(kind: str, page: Page, app_server: Server, axe, tmp_path: Path) -> None:
+    """From a file without layers of ours: to features, model, clusters, Explore and the table."""
+    section = {"st": small_pair().st, "sm": small_pair().sm}[kind].copy()
+    section.layers.clear()
+    write_h5ad(section, tmp_path / f"{kind}.h5ad")
+    workspace = Workspace(Settings(data=app_server.data, min_free_bytes=0, demo=False))
+    sample = workspace.create_sample(workspace.create_project("Alone", "tester"), "section")
+    alone, name, noun = Seeded(workspace, sample, small_pair()), kind.upper(), {"st": "spots", "sm": "pixels"}[kind]
     page.goto(alone.path("integrate"))  # a page of an empty sample leads to its files
     page.get_by_role("link", name="Go to Data").click()
     page.wait_for_url("**/data")
-    _keep(workspace, sample, "sm", pair.sm)
+    choose(page, kind, tmp_path / f"{kind}.h5ad")
+    expect(page.get_by_role("link", name=f"Go on with {name} alone")).to_be_visible(timeout=IMPORT_MS)
     page.goto(alone.path("align"))
-    expect(page.get_by_text("SM alone needs neither alignment nor reassignment")).to_be_visible()
+    expect(page.get_by_text(f"{name} alone needs neither alignment nor reassignment")).to_be_visible()
     page.goto(alone.path("data"))
-    page.get_by_role("link", name="Go on with SM alone").click()
+    page.get_by_role("link", name=f"Go on with {name} alone").click()
     page.wait_for_url("**/features")
-    expect(part(page, "features", "command")).to_contain_text("core features SM.h5ad --section sm")
+    expect(part(page, "features", "command")).to_contain_text(f"core features {name}.h5ad --section {kind}")
+    expect(page.locator(".sm-qc-count")).to_have_text(f"{section.n_obs:,} of {section.n_obs:,} spots stay")
+    expect(field(page, "features", {"st": "n_metabolites", "sm": "n_genes"}[kind])).to_have_count(0)  # not asked
     axe(page)
     run(page, "Select features", 1)
-    expect(page.locator("#features-table")).to_contain_text(f"{pair.sm.n_vars} features")
+    expect(page.locator("#features-table")).to_contain_text(f"{section.n_vars} features")
     visit(page, alone, "integrate")
     field(page, "integrate", "epochs").fill("4")
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.locator(".sm-version")).to_have_count(2, timeout=STEP_MS)
-    expect(page.locator("#integrate-summary")).to_contain_text("sm-only")
+    expect(page.locator("#integrate-summary")).to_contain_text({"st": "single", "sm": "sm-only"}[kind])
     made = alone.read("cluster")
-    assert made.n_obs == pair.sm.n_obs
-    assert (made.layers[keys.COUNTS] != pair.sm.X).nnz == 0
+    assert made.n_obs == section.n_obs
+    assert (made.layers[keys.COUNTS] != section.X).nnz == 0
     page.goto(alone.path("explore"))
-    expect(page.locator("#explore-count")).to_contain_text(f"{made.n_obs:,} pixels")
+    expect(page.locator("#explore-count")).to_contain_text(f"{made.n_obs:,} {noun}")
+    visit(page, alone, "export")
+    expect(page.get_by_role("button", name="Table of the spots (CSV)")).to_be_visible()
+    expect(page.locator("#export-script")).to_contain_text(f"--section {kind}")

@@ -32,7 +32,7 @@ def test_a_newcomer_sees_the_progress_then_the_finished_demonstration(page: Page
 
     page.wait_for_url(re.compile(r"/p/demo/[0-9a-f]+/explore"), timeout=DEMO_MS)
     expect(page.locator(".sm-stepper .bi-check2")).to_have_count(6)
-    expect(busy.get_by_role("link", name="Explore it")).to_be_visible(timeout=20_000)
+    expect(busy.get_by_role("link", name="Explore it")).to_be_visible()
     assert busy.get_by_label("Name").input_value() == "My own"
 
 

@@ -72,7 +72,7 @@ def write_and_download(page: Page, folder: Path) -> anndata.AnnData:
     return sc.read_h5ad(path)
 
 
-def test_a_real_pair_from_upload_to_download(person, data_dir: Path, tmp_path: Path) -> None:
+def test_a_real_pair_from_upload_to_download(person, app_server: Server, data_dir: Path, tmp_path: Path) -> None:
     st_path, sm_path = (data_dir / "vicari_B1" / name for name in ("st.h5ad", "sm.h5ad"))
     page, colleague = person(accept_downloads=True), person()
     new_project(page)
@@ -104,8 +104,10 @@ def test_a_real_pair_from_upload_to_download(person, data_dir: Path, tmp_path: P
     go(page, "Integrate")
     fill(page, "integrate", "epochs", EPOCHS)
     press(page, "Train")
-    expect(message(page, "integrate")).to_contain_text("epoch", timeout=STEP_MS)
-    page.reload()  # in the middle of the training
+    with app_server.held("integrate", "epoch"):
+        expect(message(page, "integrate")).to_contain_text("epoch")
+        page.reload()  # in the middle of the training
+        expect(message(page, "integrate")).to_contain_text("epoch")
     done(page, "Integrate")
     expect(page.locator("#integrate-summary")).to_contain_text("Last loss")
     done(page, "Explore")  # the clusters, which follow by themselves

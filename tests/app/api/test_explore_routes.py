@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from core import keys
+from spatialmeta_app.workspace.annotations import changed
 from tests.app.api.conftest import CHANGE
 from tests.app.explored import make_sample
 from tests.app.services.test_annotations import RING, document, path, region
@@ -139,14 +140,13 @@ def test_revisions_conflicts_undo_and_etag(client, made) -> None:
     assert "user" not in saved  # the id of a person is their cookie
     late = client.post(url, json={"base": 0, "document": document(path())}, headers=CHANGE)
     assert late.status_code == 409
-    assert client.get(url, headers={"If-None-Match": first.headers["ETag"]}).get_json()["document"] == document(
-        region()
-    )
+    since = client.get(url, headers={"If-None-Match": first.headers["ETag"]}).get_json()["changes"]
+    assert changed(document(), since) == document(region())
     undone = client.post(f"{url}/undo", json={"base": 1}, headers=CHANGE).get_json()
-    assert undone["document"]["features"] == []
+    assert changed(document(region()), undone["changes"]) == document()
     assert (undone["can_undo"], undone["can_redo"]) == (False, True)
     redone = client.post(f"{url}/redo", json={"base": 2}, headers=CHANGE).get_json()
-    assert redone["document"] == document(region())
+    assert changed(document(), redone["changes"]) == document(region())
     blind = client.post(f"{url}/undo", json={"base": 2}, headers=CHANGE)  # somebody saved since: not theirs to undo
     assert blind.status_code == 409
     assert client.get(url).get_json()["document"] == document(region())
@@ -217,6 +217,23 @@ def test_a_sample_is_reached_through_its_project_only(client, made) -> None:
 
 def test_changes_need_the_header(client, made) -> None:
     assert client.post(made.annotations, json={"base": 0, "document": document()}).status_code == 403
+
+
+def test_who_knows_a_revision_is_told_what_changed_since(client, made) -> None:
+    first, second = document(region(), path()), document(region() | {"id": "other"}, region(), path())
+    client.post(made.annotations, json={"base": 0, "document": first}, headers=CHANGE)
+    client.post(made.annotations, json={"base": 1, "document": second}, headers=CHANGE)
+    assert client.get(made.annotations).get_json()["document"] == second
+    assert client.get(made.annotations, headers={"If-None-Match": '"2"'}).status_code == 304
+    since = client.get(made.annotations, headers={"If-None-Match": '"1"'}).get_json()
+    assert "document" not in since
+    assert (since["number"], since["base"]) == (2, 1)
+    assert changed(first, since["changes"]) == second
+    undone = client.post(f"{made.annotations}/undo", json={"base": 2}, headers=CHANGE).get_json()
+    assert "document" not in undone
+    assert changed(second, undone["changes"]) == first
+    unknown = client.get(made.annotations, headers={"If-None-Match": '"99"'}).get_json()
+    assert unknown["document"] == first
 
 
 @pytest.mark.parametrize("base_revision", [None, "1", True, 1.5])

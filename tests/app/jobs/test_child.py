@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -27,7 +28,7 @@ from spatialmeta_app.jobs.child import ChildContext
 from spatialmeta_app.jobs.perform import perform
 from spatialmeta_app.jobs.runner import Runner
 from spatialmeta_app.jobs.supervise import supervise
-from spatialmeta_app.workspace import CHAIN
+from spatialmeta_app.workspace import CHAIN, Workspace
 from tests.app.jobs.conftest import gone, wait_for
 
 
@@ -170,6 +171,27 @@ def test_a_file_that_can_not_be_read_is_one_message_and_no_result(workspace, sam
     assert outcome.error.startswith("Expected")
     assert "Traceback" not in outcome.error
     assert workspace.results(sample) == []
+
+
+@pytest.fixture
+def allowed(settings, pair, tmp_path):
+    """Settings with a folder to import from, which holds ``st.h5ad``."""
+    root = tmp_path / "shared"
+    root.mkdir()
+    core_io.write_h5ad(pair.samples[0].st, root / "st.h5ad")
+    return dataclasses.replace(settings, import_roots=str(root))
+
+
+def test_a_file_of_the_server_is_copied_by_its_import(workspace, sample, submit, store, allowed):
+    taken = Workspace(allowed).server_folders.take(sample.project, f"{allowed.import_roots}/st.h5ad", sample=sample.id)
+    submit("st", inputs={"file": taken.path})
+    spec, lines = Runner(allowed)._write_spec(store.claim("test")), []
+    assert supervise(spec, lines.append, lambda: False).state == "done"
+    told = [line for line in lines if line["type"] == "progress"]
+    fractions = [line["fraction"] for line in told]
+    assert fractions == sorted(fractions)
+    assert workspace.uploads.get(taken).state == "done"
+    assert workspace.chosen(sample, "st").summary["n_obs"] > 100
 
 
 @pytest.mark.parametrize("inputs", [{}, {"file": "../../etc/passwd"}, {"file": "uploads/x/y"}])

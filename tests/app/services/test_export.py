@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io as text_io
 import json
 
 import anndata
@@ -14,7 +13,7 @@ from shapely.geometry import Point, Polygon
 from core import keys
 from core.analysis.geojson import from_geojson
 from core.context import Context
-from spatialmeta_app.jobs.export import PARTS, export
+from spatialmeta_app.jobs.export import PARTS, export, spots
 from spatialmeta_app.jobs.task import Task
 from spatialmeta_app.services import export as service
 from spatialmeta_app.services.backend import Backend
@@ -54,22 +53,23 @@ def annotated(annotations, sample, selected):
 def test_without_a_joint_result_there_is_nothing(here, sample) -> None:
     assert service.contents(here, sample.id) is None
     assert service.files(here, sample.id) == {}
-    with pytest.raises(WorkspaceError):
-        service.spots_csv(here, sample.id)
 
 
 def test_parts_are_those_of_the_job() -> None:
     assert tuple(service.PARTS) == PARTS
 
 
-def test_the_preview_lists_the_slots_of_the_file(here, sample, annotated, tmp_path) -> None:
-    preview = service.contents(here, sample.id)
+def task_of(here, sample, folder) -> Task:
     values = {"job": "j", "kind": "export", "project": sample.project, "sample": sample.id, "user": "ada"}
-    task = Task(
-        **values, config={}, inputs={}, attempt=1, folder=tmp_path, workspace=here.workspace, context=Context(),
+    return Task(
+        **values, config={}, inputs={}, attempt=1, folder=folder, workspace=here.workspace, context=Context(),
         begin_saving=lambda: None,
     )  # fmt: skip
-    file = anndata.read_h5ad(tmp_path / "download" / export(task))
+
+
+def test_the_preview_lists_the_slots_of_the_file(here, sample, annotated, tmp_path) -> None:
+    preview = service.contents(here, sample.id)
+    file = anndata.read_h5ad(tmp_path / "download" / export(task_of(here, sample, tmp_path)))
     named = {slot.name for slot in preview.slots}
     written = {f"obs['{c}']" for c in file.obs} | {f"var['{c}']" for c in file.var}
     written |= {f"obsm['{c}']" for c in file.obsm} | {f"layers['{c}']" for c in file.layers}
@@ -79,8 +79,10 @@ def test_the_preview_lists_the_slots_of_the_file(here, sample, annotated, tmp_pa
     assert [r["name"] for r in preview.history] == ["reassign", "features"]
 
 
-def test_the_table_of_spots_has_regions_as_shapely_sees_them(here, sample, annotated) -> None:
-    table = pd.read_csv(text_io.StringIO(service.spots_csv(here, sample.id)), index_col="spot")
+def test_the_table_of_spots_has_regions_as_shapely_sees_them(here, sample, annotated, tmp_path) -> None:
+    name = spots(task_of(here, sample, tmp_path))
+    assert name == "section 1_spots.csv"
+    table = pd.read_csv(tmp_path / "download" / name, index_col="spot")
     assert list(table.index) == list(annotated.obs_names)
     np.testing.assert_allclose(table[["x_px", "y_px"]], annotated.obsm[keys.SPATIAL], rtol=1e-6)
     inside = [Polygon(CORNERS).contains(Point(p)) for p in annotated.obsm[keys.SPATIAL]]
@@ -89,7 +91,7 @@ def test_the_table_of_spots_has_regions_as_shapely_sees_them(here, sample, annot
 
 
 def test_small_files(here, sample, annotated) -> None:
-    assert set(service.files(here, sample.id)) == {"geojson", "transform", "obs", "script"}
+    assert set(service.files(here, sample.id)) == {"geojson", "transform", "spots", "script"}
     name, text = service.file(here, sample.id, "geojson")
     assert name == "section_1_annotations.geojson"
     assert from_geojson(text, width_um=1).features == DOCUMENT["features"]

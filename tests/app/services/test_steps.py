@@ -127,7 +127,7 @@ def test_lineage_goes_back_to_the_imports(workspace, sample, selected) -> None:
 
 
 def test_exports_are_found_when_they_are_done(workspace, store, sample) -> None:
-    job = steps.submit_export(store, sample.project, sample.id, {"parts": ["images"]}, user="ada")
+    job = steps.submit_file(store, "export", sample.project, sample.id, {"parts": ["images"]}, user="ada")
     assert steps.finished_export(store, sample.project, sample.id) is None
     store.claim("runner")
     store.finish(job, "done", result="x.h5ad")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from core.errors import DataError
 from spatialmeta_app.workspace import Annotations, Conflict, NotFound, Workspace
+from spatialmeta_app.workspace.annotations import changed, differences
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 
@@ -27,8 +28,12 @@ def document(*names: str) -> dict:
     return {"type": "FeatureCollection", "features": features}
 
 
+def names_of(given: dict) -> list[str]:
+    return [feature["id"] for feature in given["features"]]
+
+
 def names(revision) -> list[str]:
-    return [feature["id"] for feature in revision.document["features"]]
+    return names_of(revision.document)
 
 
 def test_a_sample_starts_with_an_empty_document(annotations, sample):
@@ -218,3 +223,28 @@ def test_two_people_in_two_processes_lose_nothing(annotations, sample, settings)
     expected = {f"{name}{i}" for name in "ab" for i in range(10)}
     assert set(names(annotations.head(sample))) == expected
     assert annotations.head(sample).number == 20
+
+
+LETTERS = st.lists(st.sampled_from("abcdef"), unique=True)
+
+
+@given(LETTERS, LETTERS, st.sets(st.sampled_from("abcdef")), st.booleans())
+def test_differences_lead_from_one_document_to_the_other(first, second, moved, members):
+    before, after = document(*first), document(*second)
+    for feature in after["features"]:
+        if feature["id"] in moved:
+            feature["properties"]["color"] = "#ffffff"
+    if members:
+        after["categories"] = {"leiden": {"0": {"name": "Cortex"}}}
+    changes = differences(before, after)
+    assert changed(before, changes) == after
+    travelling = {feature["id"] for feature in changes["features"]}
+    assert travelling == (set(second) - set(first)) | (set(second) & moved)  # nothing that both have alike
+
+
+def test_an_older_document_is_still_there(annotations, sample):
+    annotations.commit(sample, document("a"), base=0, user="ada")
+    annotations.commit(sample, document("a", "b"), base=1, user="ada")
+    annotations.undo(sample, "ada")
+    assert [names_of(annotations.document(sample, n)) for n in range(4)] == [[], ["a"], ["a", "b"], ["a"]]
+    assert annotations.document(sample, 9) is None

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from core.errors import StorageError
+from core.context import Context
+from core.errors import Cancelled, StorageError
 from spatialmeta_app.workspace import Conflict, NotFound, Workspace, WorkspaceError
 from spatialmeta_app.workspace.records import DEMO
 from spatialmeta_app.workspace.uploads import safe_name
@@ -224,17 +225,68 @@ def roots(settings, tmp_path):
     return dataclasses.replace(settings, import_roots=str(root)), root
 
 
+class Words(Context):
+    """Keeps what it is told; asks to stop after *most* words."""
+
+    def __init__(self, most: float = float("inf")) -> None:
+        self.said: list[tuple[float, str]] = []
+        self.most = most
+
+    def progress(self, fraction: float, message: str, **numbers: float) -> None:
+        self.said.append((fraction, message))
+
+    def cancelled(self) -> bool:
+        return len(self.said) >= self.most
+
+
 def test_files_and_folders_of_allowed_folders_are_copied(roots):
     settings, root = roots
+    workspace = Workspace(dataclasses.replace(settings, max_upload_bytes=4))  # a limit of what travels to the server
+    project, folders = workspace.create_project("p", "ada"), workspace.server_folders
+    assert folders.browse() == [root]
+    assert [p.name for p in folders.browse(root)] == ["run", "a.h5ad"]
+    taken = [folders.take(project.id, root / name, slot="st", user="ada") for name in ("a.h5ad", "run")]
+    assert [upload.size for upload in taken] == [3, 5]
+    with pytest.raises(NotFound):  # room is made, and nothing is copied yet
+        workspace.uploads.resolve(project.id, taken[0].path)
+    paths, words = [upload.path for upload in taken], Words()
+    assert folders.fetch(project.id, paths, words) == 2
+    file, folder = (workspace.uploads.resolve(project.id, path) for path in paths)
+    assert file.read_bytes() == b"abc"
+    assert (folder / "matrix.h5").read_bytes() == b"12345"
+    fractions = [fraction for fraction, _ in words.said]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert "copying run, 5 bytes of 5 bytes" in words.said[-1][1]
+    assert folders.fetch(project.id, paths, Words(most=0)) == 0  # they are here
+
+
+def test_a_copy_is_cancelled_and_begun_again(roots, monkeypatch):
+    settings, root = roots
     workspace = Workspace(settings)
-    project = workspace.create_project("p", "ada")
-    assert workspace.uploads.browse() == [root]
-    assert [p.name for p in workspace.uploads.browse(root)] == ["run", "a.h5ad"]
-    upload = workspace.uploads.import_file(project.id, root / "a.h5ad", slot="st", user="ada")
+    project, folders = workspace.create_project("p", "ada"), workspace.server_folders
+    monkeypatch.setattr("spatialmeta_app.workspace.server_folders.PIECE", 1)
+    upload = folders.take(project.id, root / "a.h5ad")
+    with pytest.raises(Cancelled):
+        folders.fetch(project.id, [upload.path], Words(most=2))
+    assert not workspace.uploads.path(upload).exists()
+    assert folders.fetch(project.id, [upload.path], Words()) == 1
     assert workspace.uploads.resolve(project.id, upload.path).read_bytes() == b"abc"
-    folder = workspace.uploads.import_file(project.id, root / "run", slot="st", user="ada")
-    assert (workspace.uploads.resolve(project.id, folder.path) / "matrix.h5").read_bytes() == b"12345"
-    assert folder.size == 5
+
+
+def test_a_file_that_changed_since_it_was_chosen_is_refused(roots):
+    settings, root = roots
+    workspace = Workspace(settings)
+    project, folders = workspace.create_project("p", "ada"), workspace.server_folders
+    upload, gone = folders.take(project.id, root / "a.h5ad"), folders.take(project.id, root / "run")
+    (root / "a.h5ad").write_bytes(b"abcdef")
+    with pytest.raises(WorkspaceError, match="as it was chosen"):
+        folders.fetch(project.id, [upload.path], Words())
+    (root / "run" / "matrix.h5").unlink()
+    (root / "run").rmdir()
+    with pytest.raises(NotFound):
+        folders.fetch(project.id, [gone.path], Words())
+    assert not workspace.uploads.path(upload).exists()
 
 
 @pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "nothing.h5ad", "link", "run/../../secret"])
@@ -244,9 +296,9 @@ def test_paths_out_of_the_allowed_folders_are_refused(roots, path):
     workspace = Workspace(settings)
     project = workspace.create_project("p", "ada")
     with pytest.raises(NotFound):
-        workspace.uploads.import_file(project.id, root / path)
+        workspace.server_folders.take(project.id, root / path)
     assert workspace.uploads.list(project.id) == []
-    assert "link" not in [p.name for p in workspace.uploads.browse(root)]
+    assert "link" not in [p.name for p in workspace.server_folders.browse(root)]
 
 
 def test_a_folder_with_a_link_out_of_it_is_refused(roots):
@@ -255,10 +307,10 @@ def test_a_folder_with_a_link_out_of_it_is_refused(roots):
     workspace = Workspace(settings)
     project = workspace.create_project("p", "ada")
     with pytest.raises(WorkspaceError):
-        workspace.uploads.import_file(project.id, root / "run")
+        workspace.server_folders.take(project.id, root / "run")
 
 
 def test_nothing_can_be_imported_where_no_folder_is_allowed(workspace, project):
-    assert workspace.uploads.browse() == []
+    assert workspace.server_folders.browse() == []
     with pytest.raises(NotFound):
-        workspace.uploads.import_file(project.id, "/etc/passwd")
+        workspace.server_folders.take(project.id, "/etc/passwd")

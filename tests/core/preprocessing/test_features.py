@@ -56,6 +56,17 @@ def test_input_is_not_changed_and_result_can_be_saved(joint: AnnData, tmp_path) 
     assert again.var[keys.EXCLUDED].astype(str).str.contains("not among the 3 highest").sum() == 17
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_section_as_it_was_read_goes_on_to_the_model(which: int) -> None:
+    """A file has no layers of ours; what follows takes the counts from ``layers['counts']``."""
+    section = pair()[which]
+    section.layers.clear()
+    section.var[keys.TYPE] = (keys.ST, keys.SM)[which]
+    found = select_features(section)
+    assert (found.layers[keys.COUNTS] != section.X).nnz == 0
+    assert keys.COUNTS not in section.layers
+
+
 def test_pinned_and_dropped(joint: AnnData) -> None:
     config = FeaturesConfig(n_genes=2, pinned="Gene19, mz11", dropped="Gene0", n_metabolites=1)
     var = select_features(joint, config).var
