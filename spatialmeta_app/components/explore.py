@@ -47,9 +47,8 @@ def nothing(project: str, sample: str) -> html.Div:
     """What to do where no section was imported yet."""
     action = button_link("Add data", f"/p/{project}/{sample}/data", icon_name="upload")
     text = "Add a transcriptomics or metabolomics section; it can be explored as soon as it is imported."
-    return html.Div(
-        columns(None, panel(None, empty("map", "Nothing to explore yet", text, action), class_name="sm-fill"))
-    )
+    shown = panel(None, empty("map", "Nothing to explore yet", text, action), class_name="sm-fill")
+    return html.Div(shown, className="sm-alone")
 
 
 def _left(shown: Sequence[Shown], result: str, controls: Controls) -> list[Component]:

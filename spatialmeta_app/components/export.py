@@ -98,14 +98,14 @@ def files(found: Mapping[str, str]) -> list[Any]:
     ]
 
 
-def contents(found: Contents | None, parts: Sequence[str], address: str) -> html.Div:
-    """The slots of the file, and the history it carries."""
+def contents(found: Contents | None, parts: Sequence[str], way: str) -> html.Div:
+    """The slots of the file, and the history it carries; *way* is the address where the work goes on until then."""
     if found is None:
         return empty(
             "box-seam",
             "Nothing to export yet",
-            "A joint object that is up to date is needed: run the steps up to Reassign.",
-            button_link("Go to Reassign", f"{address}/reassign", icon_name="arrow-right"),
+            "A joint object that is up to date is needed: run the steps up to Reassign (one section: Features).",
+            button_link(f"Go to {way.rsplit('/', 1)[-1].capitalize()}", way, icon_name="arrow-right"),
         )
     kinds = ", ".join(f"{n:,} {'genes' if k == 'ST' else 'metabolites'}" for k, n in found.features.items())
     title = html.P(
@@ -154,7 +154,9 @@ def history(records: Sequence[Mapping[str, Any]]) -> html.Ol:
 
 
 def script(text: str) -> html.Div:
-    """The commands with a button to copy them."""
+    """The commands with a button to copy them; none without a run."""
+    if not text:
+        return html.Div("The commands of the steps appear here as they are done.", className="sm-muted")
     code = html.Pre(text, id=f"{Export.SCRIPT}-text", className="sm-log", tabIndex="0")
     copy = dcc.Clipboard(target_id=f"{Export.SCRIPT}-text", title="Copy the script", className="sm-copy")
     return html.Div([code, copy], className="sm-command")

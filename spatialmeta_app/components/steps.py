@@ -12,7 +12,7 @@ from spatialmeta_app.components.form import config_form
 from spatialmeta_app.components.panel import Children, button_link, columns, empty, facts, icon, panel
 from spatialmeta_app.figures import looks
 from spatialmeta_app.ids import Steps
-from spatialmeta_app.services.steps import PAGES, TITLES, Run, StepView, when
+from spatialmeta_app.services.steps import IMPORTS, PAGES, TITLES, Run, StepView, when
 
 VERBS = {
     "align": "Align",
@@ -59,11 +59,12 @@ def missing(view: StepView, address: str) -> html.Div:
     else:
         title, text = f"{TITLES[view.step]} needs more", f"Not there yet: {names}."
     target = "Data" if PAGES[first] == "data" else TITLES[PAGES[first]]
-    action = button_link(f"Go to {target}", f"{address}/{PAGES[first]}", icon_name="arrow-right")
-    actions = [action]
-    if view.alone and PAGES[first] == "data":
-        text += f" {view.alone.upper()} alone needs neither alignment nor reassignment."
-        actions.append(button_link(f"Go on with {view.alone.upper()} alone", f"{address}/features", primary=False))
+    actions = [button_link(f"Go to {target}", f"{address}/{PAGES[first]}", icon_name="arrow-right")]
+    if view.alone and not view.blocked:
+        name, other = view.alone.upper(), next(i for i in IMPORTS if i != view.alone)
+        text = f"Not there yet: {TITLES[other]}. {name} alone needs neither alignment nor reassignment."
+        way = button_link(f"Go on with {name} alone", f"{address}/features", primary=False)
+        actions = [button_link("Go to Data", f"{address}/data", icon_name="arrow-right"), way]
     return html.Div(
         panel(None, empty(ICONS.get(view.step, "hourglass"), title, text, *actions), class_name="sm-fill"),
         className="sm-alone",

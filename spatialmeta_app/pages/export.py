@@ -13,7 +13,7 @@ from spatialmeta_app.components import export as component
 from spatialmeta_app.ids import Export, Shell, Steps
 from spatialmeta_app.pages import _steps
 from spatialmeta_app.services import export as service
-from spatialmeta_app.services import steps
+from spatialmeta_app.services import projects, steps
 from spatialmeta_app.services.backend import backend
 from spatialmeta_app.services.people import current_user
 
@@ -42,7 +42,9 @@ def show_contents(parts: list[str], _ended: Any, pathname: str) -> tuple[Any, di
     """What the file would hold; the parts go to the job."""
     project, sample = _steps.place(pathname)
     found = service.contents(backend(), sample)
-    return component.contents(found, parts, f"/p/{project}/{sample}"), {"parts": parts}
+    page = projects.next_page(backend().workspace.status(sample))
+    way = "reassign" if page == "explore" else page  # all is there, but out of date
+    return component.contents(found, parts, f"/p/{project}/{sample}/{way}"), {"parts": parts}
 
 
 @callback(

@@ -202,8 +202,9 @@ def _transform(workspace: Workspace, sample: str) -> Any:
 
 
 def script(workspace: Workspace, sample: str) -> str:
-    """The commands that repeat the runs in use."""
-    return steps.script(list(workspace.choices(sample).values()))
+    """The commands that repeat the runs in use; '' where there is none."""
+    chosen = workspace.choices(sample)
+    return steps.script(list(chosen.values())) if any(step in chosen for step in steps.STEPS) else ""
 
 
 # storage

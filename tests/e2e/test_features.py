@@ -233,7 +233,7 @@ def test_one_section_alone_needs_no_alignment(kind: str, page: Page, app_server:
     expect(page.get_by_role("link", name=f"Go on with {name} alone")).to_be_visible(timeout=IMPORT_MS)
     page.goto(alone.path("align"))
     expect(page.get_by_text(f"{name} alone needs neither alignment nor reassignment")).to_be_visible()
-    page.goto(alone.path("data"))
+    page.goto(alone.path("reassign"))
     page.get_by_role("link", name=f"Go on with {name} alone").click()
     page.wait_for_url("**/features")
     expect(part(page, "features", "command")).to_contain_text(f"core features {name}.h5ad --section {kind}")

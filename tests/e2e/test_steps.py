@@ -63,6 +63,8 @@ def test_a_step_without_its_input_leads_to_the_right_page(page: Page, app_server
     expect(page.get_by_role("link", name="Go to Align")).to_be_visible()
     page.goto(bare.path("export"))
     expect(page.get_by_text("Nothing to export yet")).to_be_visible()
+    page.get_by_role("link", name="Go to Align").click()
+    page.wait_for_url("**/align")
 
 
 def test_reassign_shows_coverage_and_one_spot(page: Page, seeded: Seeded, axe) -> None:
