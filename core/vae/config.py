@@ -14,6 +14,7 @@ _OURS = {
     "weight_kl": 1.0,
     "weight_mmd": 0.0,
     "weight_agreement": 10.0,
+    "contributions": "contrasts",
     "neighbours": 18,
     "neighbour_weight": 0.95,
     "neighbour_likeness": 0.5,
@@ -26,6 +27,7 @@ _OURS = {
 _PAPER = {
     **_OURS,
     "weight_agreement": 0.0,
+    "contributions": "origin",
     "neighbours": 0,
     "neighbour_weight": 0.0,
     "neighbour_likeness": 0.0,
@@ -143,6 +145,13 @@ class IntegrateConfig:
         minimum=0.0,
         advanced=True,
         label="Weight of agreement",
+    )
+    contributions: str = option(
+        AUTO,
+        "angles of the joint embedding to what a modality tells: about the centres of other kinds of spots, or to the "
+        "single embedding about the origin (as published)",
+        choices=(AUTO, "contrasts", "origin"),
+        advanced=True,
     )
     kl_warmup_epochs: int | None = option(
         None,

@@ -63,7 +63,7 @@ class Dataset:
     ) -> None:
         self.matrices = dict(matrices)
         self.batch = np.ascontiguousarray(batch, dtype=np.int64)
-        self._smoother = smoother
+        self.smoother = smoother
         self._transforms: dict[str, nn.Module] = {}
         self._prepared: dict[str, Tensor] = {}
 
@@ -73,10 +73,10 @@ class Dataset:
     def prepare(self, transforms: Mapping[str, nn.Module]) -> None:
         """Give the transforms by which smoothed values (rows, features) and their sums (rows,) become encoder inputs;
         these are kept where they are small enough."""
-        if self._smoother is None:
-            return
         self._transforms = {name: copy.deepcopy(transforms[name]).cpu() for name in self.matrices}
         self._prepared = {}
+        if self.smoother is None:
+            return
         everything = np.arange(len(self))
         features = sum(matrix.shape[1] for matrix in self.matrices.values())
         if len(self) * features * 2 <= PREPARED_BYTES:
@@ -85,7 +85,8 @@ class Dataset:
     def take(self, rows: np.ndarray, device: torch.device) -> Minibatch:
         """The minibatch of the given spots, int64 (n,)."""
         targets = {name: _rows(matrix, rows).to(device) for name, matrix in self.matrices.items()}
-        inputs = {name: self._input(name, rows).to(device).float() for name in self._transforms}
+        smoothed = () if self.smoother is None else self._transforms
+        inputs = {name: self._input(name, rows).to(device).float() for name in smoothed}
         return Minibatch(targets, inputs, torch.from_numpy(self.batch[rows]).to(device))
 
     def _input(self, name: str, rows: np.ndarray) -> Tensor:
@@ -94,7 +95,11 @@ class Dataset:
         return self._smoothed(name, rows)
 
     def _smoothed(self, name: str, rows: np.ndarray) -> Tensor:
-        return smoothed(self.matrices[name], self._smoother, rows, self._transforms[name])
+        return self.inputs_by(self.smoother, name, rows)
+
+    def inputs_by(self, smoother: sparse.csr_matrix, name: str, rows: np.ndarray) -> Tensor:
+        """Inputs of one encoder, float16 (rows, features), as another *smoother* would make them."""
+        return smoothed(self.matrices[name], smoother, rows, self._transforms[name])
 
 
 @torch.no_grad()

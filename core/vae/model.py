@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anndata as ad
@@ -18,6 +18,7 @@ from core.errors import DataError, FormatError, NotConvergedError
 from core.options import check, from_mapping
 from core.vae import checkpoint
 from core.vae.config import SM_ONLY, IntegrateConfig, as_plain, resolve
+from core.vae.contributions import Contrasts, about_origin, learn
 from core.vae.data import Dataset, column_moments
 from core.vae.modality import COUNT_LIKELIHOODS, TRANSFORMS, Modality
 from core.vae.module import Module
@@ -50,6 +51,8 @@ class Model:
         obs columns of the batch effects and their levels, in the order of the embedding.
     target_sums
         Total that each modality's spots were normalised to, by modality; empty where they were not.
+    contrasts
+        What says the contributions; None: the angle about the origin does.
     """
 
     module: Module
@@ -57,21 +60,31 @@ class Model:
     batch_columns: tuple[str, ...]
     batch_levels: tuple[tuple[str, ...], ...]
     target_sums: dict[str, float] = field(default_factory=dict)
+    contrasts: Contrasts | None = None
 
     def encode(self, joint: ad.AnnData) -> Embeddings:
         """Embeddings of the spots of *joint*, which may be new; it must have all features of the training."""
+        return _encode(self.module, self._dataset(joint))
+
+    def _dataset(self, joint: ad.AnnData) -> Dataset:
         matrices = {m.name: _matrix(joint, m, self.config) for m in self.module.modalities}
-        dataset = _dataset(joint, matrices, self.module, np.zeros((joint.n_obs, 0), dtype=np.int64))
-        return _encode(self.module, dataset)
+        return _dataset(joint, matrices, self.module, np.zeros((joint.n_obs, 0), dtype=np.int64))
 
     def place(self, joint: ad.AnnData) -> ad.AnnData:
         """A new object with the embeddings and contributions that :func:`integrate` writes, for spots that may be new.
 
         ``layers['normalized']`` must be normalised to :attr:`target_sums`.
         """
-        out = _share(joint)
-        _write_embeddings(out, self.encode(joint))
+        out, dataset = _share(joint), self._dataset(joint)
+        embeddings = _encode(self.module, dataset)
+        _write_embeddings(out, embeddings, self.contributions(embeddings, dataset))
         return out
+
+    def contributions(self, embeddings: Embeddings, dataset: Dataset) -> dict[str, np.ndarray]:
+        """Share of each modality in the joint embedding, shape (spots,), in [0, 1] with sum 1 (paper, eq. 20-21)."""
+        if self.contrasts is None:
+            return about_origin(embeddings.joint, embeddings.single)
+        return self.contrasts.contributions(dataset, embeddings.joint)
 
     def decode(self, latent: np.ndarray, *, correct_to: str = "") -> dict[str, np.ndarray]:
         """Expected values of latent means (n, n_latent) by modality, for a level of the first batch column or, if
@@ -110,6 +123,7 @@ class Model:
             "batch_columns": list(self.batch_columns),
             "batch_levels": [list(levels) for levels in self.batch_levels],
             "target_sums": {str(name): float(value) for name, value in self.target_sums.items()},
+            "contrasts": self.contrasts and self.contrasts.as_tensors(),
             "weights": {name: value.cpu() for name, value in self.module.state_dict().items()},
         }
         checkpoint.write(Path(path), content)
@@ -126,7 +140,15 @@ def load(path: Path) -> Model:
     levels = tuple(tuple(names) for names in content["batch_levels"])
     module = Module(modalities, tuple(len(names) for names in levels), config)
     module.load_state_dict(content["weights"])
-    return Model(module.eval(), config, tuple(content["batch_columns"]), levels, content.get("target_sums", {}))
+    contrasts = content.get("contrasts")
+    return Model(
+        module.eval(),
+        config,
+        tuple(content["batch_columns"]),
+        levels,
+        content.get("target_sums", {}),
+        contrasts and Contrasts.from_tensors(contrasts),
+    )
 
 
 def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context: Context | None = None) -> ad.AnnData:
@@ -140,7 +162,8 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
     ``obsm['X_emb']``, ``obsm['X_emb_st']``, ``obsm['X_emb_sm']``
         Posterior means (no random draw), float32.
     ``obs['contribution_st']``, ``obs['contribution_sm']``
-        Angular similarity of the joint to each single embedding, scaled to a sum of 1 (eq. 20-21).
+        Angular similarity of the joint embedding to what each modality tells, scaled to a sum of 1 (eq. 20-21);
+        :mod:`core.vae.contributions` has the two forms.
     ``layers['reconstruction']``
         Denoised, batch-corrected values on the scale of ``normalized`` (ST: log1p of the rate times the spot's
         normalised total over the selected genes), decoded from the mean of z. Features that are not selected have
@@ -175,8 +198,11 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
     except NotConvergedError:
         _keep(model, context)
         raise
+    embeddings = _encode(module, dataset)
+    if settings.contributions == "contrasts" and len(modalities) > 1:
+        model = replace(model, contrasts=learn(dataset, embeddings.joint))
     _keep(model, context)
-    return _result(joint, model, dataset, history)
+    return _result(joint, model, dataset, embeddings, history)
 
 
 def _keep(model: Model, context: Context) -> None:
@@ -322,23 +348,6 @@ def _encode(module: Module, dataset: Dataset) -> Embeddings:
     return Embeddings(np.concatenate(joint), {name: np.concatenate(parts) for name, parts in single.items()})
 
 
-def contributions(embeddings: Embeddings) -> dict[str, np.ndarray]:
-    """Share of each modality in the joint embedding, shape (spots,), in [0, 1] with sum 1 (paper, eq. 20-21).
-
-    The angular similarity 1 - arccos(cos(joint, single)) / pi is 1 where a modality alone gives the joint embedding.
-    """
-    similarity = {name: _angular_similarity(embeddings.joint, mean) for name, mean in embeddings.single.items()}
-    total = np.maximum(sum(similarity.values()), 1e-12)
-    return {name: value / total for name, value in similarity.items()}
-
-
-def _angular_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosine = (a * b).sum(1) / np.maximum(norms, 1e-300)
-    return 1 - np.arccos(np.clip(cosine, -1, 1)) / np.pi
-
-
 def _share(joint: ad.AnnData) -> ad.AnnData:
     """A new object that shares the matrices of *joint*."""
     return ad.AnnData(
@@ -353,19 +362,20 @@ def _share(joint: ad.AnnData) -> ad.AnnData:
     )
 
 
-def _write_embeddings(out: ad.AnnData, embeddings: Embeddings) -> None:
+def _write_embeddings(out: ad.AnnData, embeddings: Embeddings, contributions: Mapping[str, np.ndarray]) -> None:
     out.obsm[keys.X_EMB] = embeddings.joint
     for name, mean in embeddings.single.items():
         out.obsm[keys.X_EMB_MODALITY[name]] = mean
-    for name, share in contributions(embeddings).items():
+    for name, share in contributions.items():
         out.obs[keys.CONTRIBUTION[name]] = share
 
 
-def _result(joint: ad.AnnData, model: Model, dataset: Dataset, history: TrainingHistory) -> ad.AnnData:
+def _result(
+    joint: ad.AnnData, model: Model, dataset: Dataset, embeddings: Embeddings, history: TrainingHistory
+) -> ad.AnnData:
     """A new object that has the outputs beside what *joint* has."""
-    embeddings = _encode(model.module, dataset)
     out = _share(joint)
-    _write_embeddings(out, embeddings)
+    _write_embeddings(out, embeddings, model.contributions(embeddings, dataset))
     if model.config.reconstruct:
         out.layers[keys.RECONSTRUCTION] = _reconstruction(joint, model, embeddings.joint)
     training = {

@@ -57,7 +57,7 @@ TERMS = (
     ("Moran's I", "How alike neighbours are: 1 smooth pattern, 0 no pattern, below 0 checkerboard."),
     (
         "Modality contribution",
-        "How much of a spot's embedding comes from genes and how much from metabolites; sums to 1.",
+        "How well genes and metabolites each tell a spot from other kinds of spots: 0.5 both alike; sums to 1.",
     ),
     ("Stale", "An earlier step was run again since; run this one again too. Nothing is deleted."),
     ("Blocking check", "Something without which the next steps would give wrong results."),

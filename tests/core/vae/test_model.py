@@ -17,7 +17,6 @@ from sklearn.metrics import adjusted_rand_score, roc_auc_score, silhouette_score
 from core.errors import ConfigError, DataError, FormatError
 from core.vae import IntegrateConfig, integrate, load
 from core.vae.config import PRESETS, resolve
-from core.vae.model import Embeddings, contributions
 from tests.core.vae.conftest import make_pair
 from tests.core.vae.test_train import QUICK, Recorder
 
@@ -78,14 +77,6 @@ def test_contribution_points_at_the_modality_that_sees(trained):
     told_by_st = trained.obs["domain"].isin(["0", "1"])  # SM sees these two as one, ST sees 2 and 3 as one
     assert roc_auc_score(told_by_st, trained.obs["contribution_st"]) > 0.8
     assert roc_auc_score(~told_by_st, trained.obs["contribution_sm"]) > 0.8
-
-
-def test_contributions_are_angular_similarities():
-    joint = np.array([[1.0, 0.0], [1.0, 0.0]])
-    single = {"ST": np.array([[2.0, 0.0], [-1.0, 0.0]]), "SM": np.array([[0.0, 3.0], [0.5, 0.5]])}
-    share = contributions(Embeddings(joint, single))
-    np.testing.assert_allclose(share["ST"], [1 / (1 + 0.5), 0.0], atol=1e-12)
-    np.testing.assert_allclose(share["SM"], [0.5 / 1.5, 1.0], atol=1e-12)
 
 
 def test_reconstruction_is_nearer_to_the_noiseless_truth_than_the_measurement(trained):
