@@ -261,7 +261,7 @@ def gamma_by_feature(x, theta, d_theta):
     n, p = x.shape
     value = 0.0
     d_theta[:] = 0.0
-    cut, some = np.empty(CHUNK, u8), np.empty((TABLE, CHUNK), u8)
+    whole, cut, some = np.empty(CHUNK, i32), np.empty(CHUNK, u8), np.empty((TABLE, CHUNK), u8)
     _wide()
     for first in range(0, p, CHUNK):
         piece = slice(first, min(first + CHUNK, p))
@@ -273,13 +273,15 @@ def gamma_by_feature(x, theta, d_theta):
             counts = x[row, piece]
             if row % BYTE == 0:
                 some[:] = u8(0)
-            broken = i32(0)
+            broken = ZERO
             for j in range(width):
                 limited = min(counts[j], f32(TABLE))
-                whole = i32(limited)
-                known = f32(whole) == limited
-                cut[j] = u8(whole) if known else u8(0)
-                broken += i32(0) if known else i32(1)
+                whole[j] = i32(limited)
+                off = limited - f32(whole[j])
+                broken += off
+                whole[j] = i32(0) if off > ZERO else whole[j]
+            for j in range(width):
+                cut[j] = u8(whole[j])
             for k in range(TABLE):  # bytes: 64 in a vector
                 limit, more = u8(k), some[k]
                 for j in range(width):
@@ -294,7 +296,7 @@ def gamma_by_feature(x, theta, d_theta):
                     term, slope = _beyond_table(f64(counts[j]), f64(sizes[j]))
                     value += term
                     slopes[j] += slope
-            if broken > 0:
+            if broken > ZERO:
                 for j in range(width):
                     if counts[j] < TABLE and f32(cut[j]) != counts[j]:
                         term, slope = _gamma_ratio(f64(counts[j]), f64(sizes[j]))
