@@ -17,6 +17,7 @@ DIFFERENT_DEG = 25.0  # orientations further apart than this are rivals
 AMBIGUOUS = 0.25  # a confidence below this asks the person to look
 SURE = 0.5  # an outline that is surer than this needs no help from the measured values
 FLOOR = 0.02  # loss of outlines 0.2 spot distances apart: below it, which fits better is chance
+POOR = 0.25  # loss of outlines 0.7 spot distances apart: the best fit of two that do not fit says little
 CHANCE = 0.02  # agreement that values reach which have nothing to do with each other
 POSSIBLE = 5.0  # orientations whose loss is more times the best's are out
 SCALES = (0.9, 1.0, 1.15)
@@ -113,20 +114,23 @@ def fit(
     starts = starts.take(np.argsort(starts.loss, kind="stable"))
     if agreement is None:
         return Fit(starts.take([0]), Orientation(), history, reason)
-    best, orientation = _judge(starts, agreement, by)
+    sure = 1.0 if sm.assumed or st.assumed else SURE
+    best, orientation = _judge(starts, agreement, by, sure)
     return Fit(starts.take([best]), orientation, history, reason)
 
 
-def _judge(starts: Starts, agreement: Agreement, by: str) -> tuple[int, Orientation]:
+def _judge(starts: Starts, agreement: Agreement, by: str, sure: float) -> tuple[int, Orientation]:
     """The best of *starts*, which are sorted by loss, beside the best of clearly different orientation.
 
-    Where the outlines leave it open, the agreement of the measured values (and colours) decides.
+    Where the outlines leave it open (a confidence below *sure*), the agreement of the measured values (and colours)
+    decides.
     """
     rivals = [i for i in range(1, len(starts.loss)) if _differ(starts, 0, i)]
     if not rivals:
         return 0, Orientation(source="search")
     confidence = 1 - (starts.loss[0] + FLOOR) / (starts.loss[rivals[0]] + FLOOR)
-    if confidence >= SURE:
+    confidence *= (POOR / max(starts.loss[0], POOR)) ** 2
+    if confidence >= sure:
         return 0, _orientation(starts, rivals[0], confidence, "outline")
     score = np.array([agreement(flip, values) for flip, values in zip(starts.flip, starts.values, strict=True)])
     if score.max() <= 0:

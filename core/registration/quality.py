@@ -38,6 +38,8 @@ def doubts(quality: Quality, st: Section, sm: Section) -> str:
     cut = [name for name, section in (("ST", st), ("SM", sm)) if section.all_cut]
     if cut:
         return f"{' and '.join(cut)} is cut nearly all around: its outline says nothing about the tissue. {mend}"
+    if st.assumed or sm.assumed:
+        return f"A straight side was taken for a cut: without that, the outlines did not fit. {mend}"
     if quality.dice < LEAST_DICE:
         part = f"The sections overlap by {100 * quality.dice:.0f} % only (Dice)"
         return f"{part}: they may show different parts of the tissue. {mend}"

@@ -28,6 +28,8 @@ class Section:
         Spot distances per unit of that frame.
     all_cut
         The edge of what was measured goes nearly all around: the outline says nothing about the tissue.
+    assumed
+        The cut sides are only straight ones, which may be borders of the tissue.
     """
 
     xy: np.ndarray
@@ -36,6 +38,7 @@ class Section:
     centre: np.ndarray
     unit: float
     all_cut: bool = False
+    assumed: bool = False
 
     @property
     def radius(self) -> float:
@@ -86,4 +89,4 @@ def make_section(
     weight = (frame.beyond(xy) < -0.75).astype(np.float64)
     if weight.mean() < 0.25:  # a section that fills the measured area all round: its edges are all there is
         return Section(xy, np.ones(len(xy)), none, rim.centre, unit, all_cut=True)
-    return Section(xy, weight, frame, rim.centre, unit)
+    return Section(xy, weight, frame, rim.centre, unit, assumed=any_direction and len(frame.offsets) > 0)

@@ -13,7 +13,8 @@ from core import io, keys
 from core.cli import main
 from core.context import Context
 from core.errors import DataError
-from core.registration import AlignConfig, Pair, RegistrationResult, register
+from core.registration import AlignConfig, Pair, RegistrationResult, align, register
+from core.registration.outline import point_distance
 from core.registration.transforms import Similarity
 
 CENTRE = np.array([3000.0, 2500.0])
@@ -105,6 +106,17 @@ def test_a_part_cut_at_an_angle_to_its_raster_finds_its_place(angle: float) -> N
     assert error(result, part) < 0.6
     blind = register(Pair(st, part, 1.0), replace(CONFIG, cut_edges=False), Context())
     assert error(blind, part) > 2
+
+
+def test_a_real_part_cut_at_an_angle_is_never_wrong_without_a_word(data_dir: Path) -> None:
+    st, sm = (ad.read_h5ad(data_dir / "vicari_B1" / f"{name}.h5ad") for name in ("st", "sm"))
+    along = np.asarray(sm.obsm["spatial_grid"], dtype=float) @ [0.8, 0.6]
+    part = sm[along < np.quantile(along, 0.6)].copy()
+    true = part.obsm.pop("spatial")
+    done = align(st, part, AlignConfig(spatial_key="spatial_grid", transform="affine", features_weight=0.0))
+    found = RegistrationResult.from_dict(done.uns[keys.UNS][keys.ALIGNMENT])
+    away = np.linalg.norm(done.obsm[keys.SPATIAL] - true, axis=1).mean() / point_distance(st.obsm[keys.SPATIAL])
+    assert away < 1 or found.orientation.ambiguous
 
 
 @pytest.mark.parametrize("exchanged", [False, True])
