@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from core import keys
 from core.vae.model import load
+from tests.e2e import test_explore as explore
 from tests.e2e.seeding import Seeded, seed
 from tests.e2e.serving import Server
 
@@ -183,6 +184,16 @@ def test_a_cancelled_training_goes_on_where_it_stopped_and_is_compared(
     axe(page)
     page.get_by_role("button", name="Close", exact=True).click()
     expect(table).to_be_hidden()
+
+    # the other one is chosen, with its clusters, and seen in Explore
+    second = seeded.read("cluster").obs[keys.LEIDEN].cat.codes.to_numpy()
+    page.get_by_role("button", name="Use run 1 of Integrate", exact=True).click()
+    page.get_by_role("button", name="Use run 1 of Cluster", exact=True).click()
+    expect(page.locator(CHOSEN)).to_contain_text(["Run 1", "Run 1"])
+    first = seeded.read("cluster").obs[keys.LEIDEN].cat.codes.to_numpy()
+    assert (first != second).any()
+    explore.visit(page, f"{seeded.path('explore')}?colour=obs:leiden")
+    assert page.evaluate("Array.from(SpatialMetaExplore.page.spatial.points.arrays.code)") == first.tolist()
 
 
 def test_a_refused_setting_is_said_plainly(page: Page, seeded: Seeded) -> None:
