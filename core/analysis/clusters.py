@@ -33,7 +33,7 @@ class ClusterConfig:
     """Settings of :func:`cluster`."""
 
     n_neighbors: int = option(15, "neighbours of a spot in the embedding", minimum=2, maximum=500, label="Neighbours")
-    resolution: float = option(1.0, "Leiden resolution: higher gives more clusters", minimum=1e-3, maximum=50.0)
+    resolution: float = option(0.3, "Leiden resolution: higher gives more clusters", minimum=1e-3, maximum=50.0)
     n_clusters: int | None = option(
         None, "wanted number of clusters; empty: as the resolution gives", minimum=1, maximum=500, label="Clusters"
     )

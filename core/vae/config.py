@@ -18,6 +18,7 @@ _OURS = {
     "neighbours": 18,
     "neighbour_weight": 0.95,
     "neighbour_likeness": 0.5,
+    "neighbours_across": 18,
     "st_input": "log1p_rate",
     "sm_input": "log1p_standardize",
     "dispersion": "gene",
@@ -31,6 +32,7 @@ _PAPER = {
     "neighbours": 0,
     "neighbour_weight": 0.0,
     "neighbour_likeness": 0.0,
+    "neighbours_across": 0,
     "st_input": "log1p",
     "sm_input": "standardize",
     "dispersion": "spot",
@@ -89,6 +91,14 @@ class IntegrateConfig:
         minimum=0.0,
         maximum=10.0,
         advanced=True,
+    )
+    neighbours_across: int | None = option(
+        None,
+        "most alike spots of every other sample whose mean joins it too, where each is among the other's; 0: none",
+        unit="spots",
+        minimum=0,
+        maximum=200,
+        label="Neighbours in other samples",
     )
     batch_keys: str = option(
         "sample",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +22,20 @@ PIECE = 256  # spots smoothed at once
 
 #: values (rows, features) and their sums (rows,) to encoder inputs
 Transforming = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What is taken off the encoder inputs: *shifts* of samples, by modality (samples, features) float32, in the share
+    that each sample has in an input. *sample*: code of each spot, int (spots,)."""
+
+    sample: np.ndarray
+    shifts: Mapping[str, np.ndarray]
+
+    def of(self, name: str, weights: sparse.csr_matrix, near: np.ndarray) -> np.ndarray:
+        """For inputs made by *weights* (rows, near) of the spots *near*; shape (rows, features)."""
+        shifts = self.shifts[name]
+        return (weights @ np.eye(len(shifts), dtype=np.float32)[self.sample[near]]) @ shifts
 
 
 @dataclass(frozen=True)
@@ -56,14 +71,20 @@ class Dataset:
         Codes of the batch columns, int64, shape (spots, columns).
     smoother
         Row-stochastic CSR (spots, spots) that makes encoder inputs of values; None: inputs are the values.
+    correction
+        Taken off the smoothed inputs; None: nothing.
     """
 
     def __init__(
-        self, matrices: Mapping[str, sparse.csr_matrix], batch: np.ndarray, smoother: sparse.csr_matrix | None = None
+        self,
+        matrices: Mapping[str, sparse.csr_matrix],
+        batch: np.ndarray,
+        smoother: sparse.csr_matrix | None = None,
+        correction: Correction | None = None,
     ) -> None:
         self.matrices = dict(matrices)
         self.batch = np.ascontiguousarray(batch, dtype=np.int64)
-        self.smoother = smoother
+        self.smoother, self._correction = smoother, correction
         self._transforms: dict[str, nn.Module] = {}
         self._prepared: dict[str, Tensor] = {}
 
@@ -99,21 +120,29 @@ class Dataset:
 
     def inputs_by(self, smoother: sparse.csr_matrix, name: str, rows: np.ndarray) -> Tensor:
         """Inputs of one encoder, float16 (rows, features), as another *smoother* would make them."""
-        return smoothed(self.matrices[name], smoother, rows, self._transforms[name])
+        less = None if self._correction is None else partial(self._correction.of, name)
+        return smoothed(self.matrices[name], smoother, rows, self._transforms[name], less)
 
 
 @torch.no_grad()
 def smoothed(
-    matrix: sparse.csr_matrix, smoother: sparse.csr_matrix, rows: np.ndarray, transform: Transforming
+    matrix: sparse.csr_matrix,
+    smoother: sparse.csr_matrix,
+    rows: np.ndarray,
+    transform: Transforming,
+    less: Callable[[sparse.csr_matrix, np.ndarray], np.ndarray] | None = None,
 ) -> Tensor:
-    """Smoothed and then transformed values of the given spots, float16, shape (rows, features)."""
+    """Smoothed and then transformed values of the given spots, with *less* (see :meth:`Correction.of`)
+    taken off, float16, shape (rows, features)."""
     out = torch.empty(len(rows), matrix.shape[1], dtype=torch.float16)
     for start in range(0, len(rows), PIECE):
-        weights = smoother[rows[start : start + PIECE]]
+        piece = rows[start : start + PIECE]
+        weights = smoother[piece]
         near, columns = np.unique(weights.indices, return_inverse=True)
         weights = sparse.csr_matrix((weights.data, columns, weights.indptr), (weights.shape[0], len(near)))
         mixed = torch.from_numpy(weights @ matrix[near].toarray())
-        out[start : start + PIECE] = transform(mixed, mixed.sum(1))
+        values = transform(mixed, mixed.sum(1))
+        out[start : start + PIECE] = values if less is None else values - torch.from_numpy(less(weights, near))
     return out
 
 

@@ -17,12 +17,13 @@ from core.context import Context
 from core.errors import DataError, FormatError, NotConvergedError
 from core.options import check, from_mapping
 from core.vae import checkpoint
+from core.vae.across import Shifts
 from core.vae.config import SM_ONLY, IntegrateConfig, as_plain, resolve
 from core.vae.contributions import Contrasts, about_origin, learn
 from core.vae.data import Dataset, column_moments
+from core.vae.mixing import mixing
 from core.vae.modality import COUNT_LIKELIHOODS, TRANSFORMS, Modality
 from core.vae.module import Module
-from core.vae.neighbours import guides, smoother
 from core.vae.train import TrainingHistory, fit
 
 FORMAT = 1
@@ -53,6 +54,8 @@ class Model:
         Total that each modality's spots were normalised to, by modality; empty where they were not.
     contrasts
         What says the contributions; None: the angle about the origin does.
+    shifts
+        Of the samples' encoder inputs, where neighbours were taken across samples.
     """
 
     module: Module
@@ -61,6 +64,7 @@ class Model:
     batch_levels: tuple[tuple[str, ...], ...]
     target_sums: dict[str, float] = field(default_factory=dict)
     contrasts: Contrasts | None = None
+    shifts: Shifts | None = None
 
     def encode(self, joint: ad.AnnData) -> Embeddings:
         """Embeddings of the spots of *joint*, which may be new; it must have all features of the training."""
@@ -68,7 +72,7 @@ class Model:
 
     def _dataset(self, joint: ad.AnnData) -> Dataset:
         matrices = {m.name: _matrix(joint, m, self.config) for m in self.module.modalities}
-        return _dataset(joint, matrices, self.module, np.zeros((joint.n_obs, 0), dtype=np.int64))
+        return _dataset(joint, matrices, self.module, np.zeros((joint.n_obs, 0), dtype=np.int64), self.shifts)[0]
 
     def place(self, joint: ad.AnnData) -> ad.AnnData:
         """A new object with the embeddings and contributions that :func:`integrate` writes, for spots that may be new.
@@ -124,6 +128,7 @@ class Model:
             "batch_levels": [list(levels) for levels in self.batch_levels],
             "target_sums": {str(name): float(value) for name, value in self.target_sums.items()},
             "contrasts": self.contrasts and self.contrasts.as_tensors(),
+            "shifts": self.shifts and self.shifts.as_tensors(),
             "weights": {name: value.cpu() for name, value in self.module.state_dict().items()},
         }
         checkpoint.write(Path(path), content)
@@ -140,7 +145,7 @@ def load(path: Path) -> Model:
     levels = tuple(tuple(names) for names in content["batch_levels"])
     module = Module(modalities, tuple(len(names) for names in levels), config)
     module.load_state_dict(content["weights"])
-    contrasts = content.get("contrasts")
+    contrasts, shifts = content.get("contrasts"), content.get("shifts")
     return Model(
         module.eval(),
         config,
@@ -148,6 +153,7 @@ def load(path: Path) -> Model:
         levels,
         content.get("target_sums", {}),
         contrasts and Contrasts.from_tensors(contrasts),
+        shifts and Shifts.from_tensors(shifts),
     )
 
 
@@ -189,9 +195,9 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
         torch.manual_seed(settings.seed)
         module = Module(modalities, tuple(len(names) for names in levels), settings)
     _fit_transforms(module, matrices)
-    dataset = _dataset(joint, matrices, module, codes)
+    dataset, shifts = _dataset(joint, matrices, module, codes)
     target_sums = dict(joint.uns.get(keys.UNS, {}).get(keys.TARGET_SUMS, {}))
-    model = Model(module, settings, columns, levels, target_sums)
+    model = Model(module, settings, columns, levels, target_sums, shifts=shifts)
     context.progress(0.0, f"training on {len(dataset)} spots")
     try:
         history = fit(module, dataset, settings, context)
@@ -280,24 +286,24 @@ def _columns(joint: ad.AnnData, modality: Modality) -> np.ndarray:
 
 
 def _dataset(
-    joint: ad.AnnData, matrices: Mapping[str, sparse.csr_matrix], module: Module, codes: np.ndarray
-) -> Dataset:
-    """The spots with their neighbours, ready to be taken."""
-    config, mix = module.config, None
+    joint: ad.AnnData,
+    matrices: Mapping[str, sparse.csr_matrix],
+    module: Module,
+    codes: np.ndarray,
+    shifts: Shifts | None = None,
+) -> tuple[Dataset, Shifts | None]:
+    """The spots with their neighbours, ready to be taken, and the samples' shifts: those given, else as found."""
+    config, found = module.config, None
     transforms = copy.deepcopy(module.transforms).cpu()
     if config.neighbours and config.neighbour_weight:
         if keys.SPATIAL not in joint.obsm:
             raise DataError(f"obsm['{keys.SPATIAL}']", found="none", mend="Set neighbours to 0.")
-        sample = np.zeros(joint.n_obs, dtype=int)
-        if keys.SAMPLE in joint.obs:
-            sample = np.unique(joint.obs[keys.SAMPLE].astype(str).to_numpy(), return_inverse=True)[1]
+        names = joint.obs[keys.SAMPLE].astype(str).to_numpy() if keys.SAMPLE in joint.obs else np.full(len(codes), "")
         xy = np.asarray(joint.obsm[keys.SPATIAL], dtype=float)[:, :2]
-        likeness = config.neighbour_likeness or 0.0
-        by = guides(matrices, transforms, xy, sample) if likeness else []
-        mix = smoother(xy, sample, k=config.neighbours, weight=config.neighbour_weight, guides=by, likeness=likeness)
-    dataset = Dataset(matrices, codes, mix)
+        found = mixing(matrices, transforms, xy, names, config=config, shifts=shifts)
+    dataset = Dataset(matrices, codes, *((found.weights, found.correction) if found else ()))
     dataset.prepare(transforms)
-    return dataset
+    return dataset, found.shifts if found else None
 
 
 def _matrix(joint: ad.AnnData, modality: Modality, config: IntegrateConfig) -> sparse.csr_matrix:

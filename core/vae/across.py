@@ -1,0 +1,162 @@
+"""Neighbours in other samples: the spots that look most alike, where both think so.
+
+Spots next to each other share most of what their encoder sees, noise included, so the embedding would set samples
+apart even without a batch effect. Here each spot also gets the mean of the spots it resembles in every other sample.
+Pairs are mutual nearest neighbours (Haghverdi et al., Nat. Biotechnol. 36, 421-427, 2018): a domain that another
+sample does not have finds no partner there, since what is nearest to it has nearer ones itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from core.vae.data import PIECE, Transforming, smoothed
+
+ROUNDS = 4  # of pairing and shifting in turn
+PAIRED_FROM = 4000  # spots of a sample that its shift is found from
+FULL_SHARE = 0.25  # of the wanted pairs, with which another sample counts as much as the own
+
+
+@dataclass(frozen=True)
+class Shifts:
+    """How each sample's encoder inputs differ from the mean sample's, where the same tissue is compared.
+
+    Attributes
+    ----------
+    samples
+        Names, sorted.
+    values
+        By modality, float32 (samples, features), on the scale of the encoder's input.
+    """
+
+    samples: tuple[str, ...]
+    values: dict[str, np.ndarray]
+
+    def of(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Values of the given samples (names, features); 0 for those that are not among :attr:`samples`."""
+        at = np.array([self.samples.index(n) if n in self.samples else -1 for n in names])
+        return {m: np.where(at[:, None] >= 0, value[at], 0).astype(np.float32) for m, value in self.values.items()}
+
+    def as_tensors(self) -> dict:
+        """Content of a file; :meth:`from_tensors` reads it."""
+        values = {name: torch.from_numpy(value) for name, value in self.values.items()}
+        return {"samples": list(self.samples), "values": values}
+
+    @classmethod
+    def from_tensors(cls, content: Mapping) -> Shifts:
+        """Undo :meth:`as_tensors`."""
+        return cls(tuple(content["samples"]), {name: value.numpy() for name, value in content["values"].items()})
+
+
+def mutual_pairs(guide: np.ndarray, sample: np.ndarray, k: int) -> sparse.csr_matrix:
+    """Pairs of spots of different samples of which each is among the *k* of that sample nearest to the other.
+
+    *guide* (spots, axes), *sample* codes int (spots,). Symmetric CSR of ones, shape (spots, spots).
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    spots = [np.flatnonzero(sample == code) for code in np.unique(sample)]
+    rows, columns = [], []
+    for theirs in spots:
+        near = min(k, len(theirs))
+        search = NearestNeighbors(n_neighbors=near, algorithm="brute").fit(guide[theirs])
+        for own in spots:
+            if own is not theirs:
+                found = search.kneighbors(guide[own], return_distance=False)
+                rows.append(np.repeat(own, near))
+                columns.append(theirs[found.ravel()])
+    rows, columns = np.concatenate(rows), np.concatenate(columns)
+    found = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(len(guide), len(guide)))
+    return found.multiply(found.T).tocsr()
+
+
+def _contrast(pairs: sparse.csr_matrix, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normal equations of the shifts: the Laplacian of the samples (samples, samples), and the coefficients
+    (spots, samples) by which values make the right-hand side."""
+    member = np.eye(int(sample.max()) + 1)[sample]
+    coefficients = np.asarray(pairs.sum(1)).reshape(-1, 1) * member - pairs @ member
+    return member.T @ coefficients, coefficients
+
+
+def least_squares_shifts(values: np.ndarray, pairs: sparse.csr_matrix, sample: np.ndarray) -> np.ndarray:
+    """The shift of each sample (samples, d) that leaves the smallest squared differences of *values* (spots, d)
+    between paired spots; their mean is 0. A sample without pairs is not shifted."""
+    laplacian, coefficients = _contrast(pairs, sample)
+    return np.linalg.pinv(laplacian, hermitian=True) @ (coefficients.T @ values)
+
+
+def aligned(guides: list[np.ndarray], sample: np.ndarray, k: int) -> np.ndarray:
+    """*guides*, each scaled to one variance within samples, side by side and moved onto each other by sample.
+
+    It begins with each sample's mean and goes on with mutual neighbours, so that samples of other compositions are
+    not pulled onto each other's means. Shape (spots, axes of all).
+    """
+    member = sparse.csr_matrix(np.eye(int(sample.max()) + 1)[sample])
+    size = np.asarray(member.sum(0)).reshape(-1, 1)
+    scaled = []
+    for guide in guides:
+        within = guide - (member @ ((member.T @ guide) / size))
+        scaled.append(guide / max(float(np.sqrt(within.var(axis=0).sum())), 1e-12))
+    values = np.hstack(scaled).astype(np.float64)
+    shifts = np.asarray(member.T @ values) / size
+    few = _some_of_each(sample)
+    for _ in range(ROUNDS):
+        moved = values[few] - shifts[sample[few]]
+        shifts = least_squares_shifts(values[few], mutual_pairs(moved, sample[few], k), sample[few])
+    return values - shifts[sample]
+
+
+def _some_of_each(sample: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.permutation(np.flatnonzero(sample == c))[:PAIRED_FROM] for c in np.unique(sample)])
+
+
+def across(
+    mix: sparse.csr_matrix, guide: np.ndarray, pairs: sparse.csr_matrix, sample: np.ndarray, *, k: int, likeness: float
+) -> sparse.csr_matrix:
+    """*mix* within samples, and beside it the mean over each other sample's paired spots.
+
+    A pair counts exp(-likeness D), D its squared distance in *guide* (spots, axes) as a multiple of the median pair's.
+    The own sample counts 1, each other one min(1, pairs there / (k / 4)), all divided by their sum.
+    Row-stochastic CSR float32, shape (spots, spots).
+    """
+    n, codes = len(sample), np.unique(sample)
+    row = np.repeat(np.arange(n), np.diff(pairs.indptr))
+    squared = np.zeros(len(row))
+    for axis in guide.T:
+        squared += (axis[row] - axis[pairs.indices]) ** 2
+    weight = np.exp(-likeness * squared / (np.median(squared) if len(squared) else 1.0))
+    of = row * len(codes) + np.searchsorted(codes, sample[pairs.indices])  # the spot and the other's sample
+    count = np.bincount(of, minlength=n * len(codes))
+    share = np.minimum(1, count / (FULL_SHARE * k))
+    weight *= (share / np.maximum(np.bincount(of, weights=weight, minlength=n * len(codes)), 1e-300))[of]
+    total = 1 + share.reshape(n, -1).sum(1)
+    others = sparse.csr_matrix((weight, pairs.indices, pairs.indptr), shape=(n, n))
+    return (sparse.diags(1 / total) @ (mix + others)).tocsr().astype(np.float32)
+
+
+@torch.no_grad()
+def fit_shifts(
+    matrices: Mapping[str, sparse.csr_matrix],
+    transforms: Mapping[str, Transforming],
+    mix: sparse.csr_matrix,
+    pairs: sparse.csr_matrix,
+    sample: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Shifts of the encoder inputs that *mix* (within samples) makes, by modality (samples, features), float32; see
+    :func:`least_squares_shifts`. Values are made in pieces."""
+    laplacian, coefficients = _contrast(pairs, sample)
+    inverse = np.linalg.pinv(laplacian, hermitian=True)
+    found = {}
+    for name, matrix in matrices.items():
+        side = np.zeros((len(inverse), matrix.shape[1]))
+        for start in range(0, len(sample), PIECE):
+            rows = np.arange(start, min(start + PIECE, len(sample)))
+            side += coefficients[rows].T @ smoothed(matrix, mix, rows, transforms[name]).numpy().astype(np.float64)
+        found[name] = (inverse @ side).astype(np.float32)
+    return found
