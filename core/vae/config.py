@@ -45,7 +45,7 @@ _PAPER = {
 #: authors' weights, all spots trained on to the last epoch.
 PRESETS: dict[str, dict] = {
     "single": _OURS,
-    "multi": {**_OURS, "weight_mmd": 10.0},
+    "multi": {**_OURS, "weight_kl": 0.3},
     "sm-only": {**_OURS, "weight_st": 0.0},
     "paper-single": {**_PAPER, "weight_st": 5.0, "weight_kl": 0.5},
     "paper-multi": {**_PAPER, "weight_st": 8.0, "weight_sm": 2.0, "weight_mmd": 10.0},
