@@ -1,8 +1,13 @@
+import anndata as ad
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
+from core.datasets import SimulateConfig, simulate
+from core.preprocessing import FeaturesConfig, select_features
+from core.reassignment import reassign
 from core.vae import IntegrateConfig, integrate, load
 from core.vae.across import across, aligned, least_squares_shifts, mutual_pairs
 from core.vae.data import Correction
@@ -117,3 +122,24 @@ def test_a_saved_model_of_several_samples_places_them_and_a_new_one(tmp_path):
     renamed.obs["sample"] = "unheard of"
     assert np.isfinite(model.encode(renamed).joint).all()
     assert np.abs(model.encode(renamed).joint - model.encode(new).joint).max() > 1e-3
+
+
+def test_a_domain_that_one_simulated_sample_lacks_stays_a_cluster_of_its_own():
+    made = simulate(SimulateConfig(spots=350, samples=2, genes=150, metabolites=80, seed=3)).samples
+    parts = []
+    for sample in made:
+        sm = sample.sm.copy()
+        sm.obsm["spatial"] = sm.obsm["true_st_xy"]
+        parts.append(reassign(sample.st, sm))
+    joint = ad.concat(parts, merge="same", index_unique="-")
+    lacking = (joint.obs["domain"] == "domain 4") & (joint.obs["sample"] == "sim2")
+    joint = select_features(joint[~lacking].copy(), FeaturesConfig(n_genes=1000, n_metabolites=1000, min_spots=0))
+    out = integrate(joint, IntegrateConfig(epochs=16, n_hidden=64, reconstruct=False))
+    found = KMeans(7, n_init=5, random_state=0).fit_predict(out.obsm["X_emb"])
+    true = (joint.obs["domain"] == "domain 4").to_numpy()
+    jaccard = max((true & (found == c)).sum() / (true | (found == c)).sum() for c in range(7))
+    assert jaccard > 0.75
+    domain, sample = joint.obs["domain"].to_numpy(), joint.obs["sample"].to_numpy()
+    for name in np.setdiff1d(np.unique(domain), ["domain 4"]):  # and the others are found in both samples as one
+        cluster = np.bincount(found[domain == name]).argmax()
+        assert all((found[(domain == name) & (sample == s)] == cluster).mean() > 0.5 for s in ("sim1", "sim2"))
