@@ -13,8 +13,10 @@ from core.vae.config import PRESETS, IntegrateConfig
 
 __all__ = ["PRESETS", "IntegrateConfig", "Model", "integrate", "load"]
 
+_WHERE = {"Model": "core.vae.model", "load": "core.vae.model", "integrate": "core.vae.integration"}
+
 
 def __getattr__(name: str) -> Any:
-    if name not in {"Model", "integrate", "load"}:
+    if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("core.vae.model"), name)
+    return getattr(import_module(_WHERE[name]), name)
