@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -370,6 +371,10 @@ class Workspace:
         """
         projects = self.settings.data / "projects"
         for folder in projects.glob("*/samples/*/results/.new-*"):
+            aside = folder.with_name(folder.name.replace(".new-", ".swept-", 1))
+            with contextlib.suppress(OSError):  # aside first: who still writes it after all fails, and shows no part
+                folder.rename(aside)
+        for folder in projects.glob("*/samples/*/results/.swept-*"):
             shutil.rmtree(folder, ignore_errors=True)
         known = {row["id"] for row in self.database.rows("SELECT id FROM projects")}
         for folder in projects.glob("*"):  # a copy that is being made is not known yet, but young

@@ -30,6 +30,31 @@ def add(workspace, sample, step, **inputs):
     return workspace.add_result(sample, step, writer=write_data(), config={}, inputs=inputs)
 
 
+def test_what_is_swept_while_it_is_written_never_shows_in_part(workspace, sample, monkeypatch):
+    """The sweep is halted in its middle, and the writer ends meanwhile."""
+    swept = []
+
+    def remove(folder, **_):
+        (folder / "data.h5ad").unlink()  # the first of its files; the rest when the writer has ended
+        swept.append(folder)
+
+    def writer(directory):
+        answer = write_data()(directory)
+        monkeypatch.setattr("shutil.rmtree", remove)
+        workspace.sweep()
+        monkeypatch.undo()
+        return answer
+
+    with pytest.raises(StorageError):
+        workspace.add_result(sample, "st", writer=writer, config={}, inputs={})
+    assert len(swept) == 1
+    assert workspace.results(sample) == []
+    workspace.sweep()
+    assert list(swept[0].parent.iterdir()) == []
+    add(workspace, sample, "st")
+    assert len(workspace.results(sample)) == 1
+
+
 def test_projects_list_ones_own_newest_first_then_the_demonstration(workspace):
     workspace.create_project("Demonstration", DEMO, id=DEMO)
     first = workspace.create_project("one", "ada")
