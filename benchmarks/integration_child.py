@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from benchmarks.peers.joint import peak_mb
 from core.vae import IntegrateConfig, integrate
 
 
@@ -25,7 +26,7 @@ def main(what: str, folder: str, given: str) -> None:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     said = _integrate(Path(folder), json.loads(given)) if what == "integrate" else _large(int(given))
     used = resource.getrusage(resource.RUSAGE_SELF)
-    whole = {"cpu_s": round(used.ru_utime + used.ru_stime, 1), "train_mb": round(used.ru_maxrss / 1024)}
+    whole = {"cpu_s": round(used.ru_utime + used.ru_stime, 1), "train_mb": peak_mb()}
     print(json.dumps({**said, **whole}))
 
 
