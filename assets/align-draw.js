@@ -246,17 +246,9 @@
     return [scale, 0, 0, scale, width / 2 - scale * (box.x0 + box.width / 2), height / 2 - scale * (box.y0 + box.height / 2)];
   }
 
-  // A round length (1, 2 or 5 times a power of ten µm) that takes at most `room` CSS pixels.
-  function scaleBar(umPerCssPx, room) {
-    const most = umPerCssPx * room;
-    const power = 10 ** Math.floor(Math.log10(most));
-    const um = [5, 2, 1].map((k) => k * power).find((length) => length <= most);
-    return { width: um / umPerCssPx, text: um >= 1000 ? `${um / 1000} mm` : `${um} µm` };
-  }
-
   window.SpatialMeta = window.SpatialMeta || {};
   window.SpatialMeta.draw = {
     RAD, multiply, apply, invert, affineOf, bounds, buckets, rgb, raster, clear, drawBase, drawRaster, drawPoints, mask,
-    drawMarks, crosshair, fitView, scaleBar, viridis,
+    drawMarks, crosshair, fitView, viridis,
   };
 })();

@@ -36,9 +36,9 @@
       canvas.setAttribute("aria-hidden", "true");
       pane[name] = element.appendChild(canvas);
     }
-    for (const name of ["scale-bar", "pane-name"]) {
-      pane[name] = element.appendChild(Object.assign(document.createElement("div"), { className: `sm-${name}` }));
-    }
+    pane["pane-name"] = element.appendChild(Object.assign(document.createElement("div"), { className: "sm-pane-name" }));
+    pane.scale = element.appendChild(Object.assign(document.createElement("div"), { className: "sm-scale sm-veil" }));
+    pane.scale.innerHTML = '<div class="sm-scale-line"></div><div class="sm-scale-text"></div>';
     return pane;
   }
 
@@ -97,9 +97,7 @@
     if (withBase) {
       if (content.base) draw.drawBase(pane.base, s.view, s.scene, s.shown);
       else draw.clear(pane.base);
-      const bar = draw.scaleBar(s.scene.um_per_px / s.view[0], pane.element.clientWidth / 5);
-      pane["scale-bar"].style.width = `${bar.width}px`;
-      pane["scale-bar"].textContent = bar.text;
+      window.SpatialMeta.showScale(pane.scale, s.scene.um_per_px / s.view[0], pane.element.clientWidth / 5);
     }
     if (pane["pane-name"].textContent !== (content.name || "")) pane["pane-name"].textContent = content.name || "";
     const look = beside ? "blend" : s.look;

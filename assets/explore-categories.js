@@ -39,14 +39,16 @@
       return true;
     }
 
-    /** Change how a category looks; what is as the data has it is not kept. */
-    change(column, k, look) {
-      const category = column.categories[k];
+    /** Change how categories look (null: as the data has it); what is as the data has it is not kept. */
+    change(column, codes, look) {
       return this.page.annotations.commit((doc) => {
         const all = (doc[MEMBER] = doc[MEMBER] || {}), mine = (all[column.name] = all[column.name] || {});
-        mine[category] = { ...mine[category], ...look };
-        if (mine[category].name === category) delete mine[category].name;
-        if (!Object.keys(mine[category]).length) delete mine[category];
+        for (const category of codes.map((k) => column.categories[k])) {
+          mine[category] = { ...mine[category], ...look };
+          if (mine[category].name === category) mine[category].name = null;
+          for (const [key, value] of Object.entries(mine[category])) if (value === null) delete mine[category][key];
+          if (!Object.keys(mine[category]).length) delete mine[category];
+        }
         if (!Object.keys(mine).length) delete all[column.name];
         if (!Object.keys(all).length) delete doc[MEMBER];
       });
@@ -65,12 +67,13 @@
       const hide = (edit) => { edit(this.hiddenOf(column.name)); page.colourBy({ kind: "obs", name: column.name }); };
       ns.panels.categories(ns.root.querySelector("#explore-category-list"), column, shown ? this.hiddenOf(column.name) : new Set(), {
         renaming: this.renaming,
-        onToggle: (k) => hide((off) => (off.has(k) ? off.delete(k) : off.add(k))),
-        onOnly: (k) => hide((off) => { off.clear(); if (k !== null) column.categories.forEach((_, j) => j !== k && off.add(j)); }),
-        onSelect: (k, op) => this.select({ op, column: column.name, codes: [k] }),
-        onColour: (k, color) => this.change(column, k, { color }),
-        onRenaming: (k) => this.rename(shown, k),
-        onRename: (k, name) => this.renamed(shown, column, k, name),
+        onToggle: (codes, on) => hide((off) => codes.forEach((k) => (on ? off.delete(k) : off.add(k)))),
+        onOnly: (codes) => hide((off) => { off.clear(); if (codes) column.categories.forEach((_, j) => codes.includes(j) || off.add(j)); }),
+        onSelect: (codes, op) => this.select({ op, column: column.name, codes }),
+        onColour: (codes, color) => this.change(column, codes, { color }),
+        onRenaming: (codes) => this.rename(shown, codes[0]),
+        onRename: (codes, name) => this.renamed(shown, column, codes, name),
+        onSplit: (codes) => this.change(column, codes, { name: null, color: null }),
       });
     }
 
@@ -90,12 +93,15 @@
       box?.select();
     }
 
-    renamed(shown, column, k, name) {
+    renamed(shown, column, codes, name) {
       this.renaming = null;
-      const text = (name || "").trim();
-      if (text && text !== column.labels[k]) this.change(column, k, { name: text });
+      const text = (name || "").trim(), now = column.labels[codes[0]], same = text === now ? -1 : column.labels.indexOf(text);
+      if (same >= 0) {
+        ns.askFirst("Merge two categories?", `There is a category ${text} already. ${now} and ${text} become one, here and in the saved file; they can be split again.`,
+          "Merge", () => this.change(column, codes, { name: text, color: column.colours[same] }));
+      } else if (text && text !== now) this.change(column, codes, { name: text });
       this.paint(shown);
-      ns.root.querySelector(`[data-key="select-${k}"]`)?.focus({ preventScroll: true });
+      if (same < 0) ns.root.querySelector(`[data-key="select-${codes[0]}"]`)?.focus({ preventScroll: true });
     }
   }
 

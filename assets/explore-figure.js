@@ -79,7 +79,7 @@
   }
 
   function scaleBar(view, k, height, umPerUnit) {
-    const bar = ns.scaleBar(umPerUnit, view.scale), w = bar.pixels * k, y = height - GAP;
+    const bar = window.SpatialMeta.scaleBar(umPerUnit / view.scale), w = bar.pixels * k, y = height - GAP;
     return el("g", { class: "scale-bar" }, el("rect", { x: GAP - 1, y: y - FONT - 1.6, width: Math.max(w, bar.label.length * FONT * 0.55) + 2, height: FONT + 2.4, fill: "#ffffff", "fill-opacity": 0.8 }) +
       el("rect", { x: GAP, y: y - 0.5, width: w, height: 0.6 }) + label(GAP, y - 1.1, bar.label));
   }

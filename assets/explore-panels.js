@@ -125,26 +125,29 @@
     }
   }
 
-  /** Categories with counts. A click on the dot hides, "only" isolates, a click on the name selects the spots; colour and
-   *  name can be changed. */
-  function categories(host, column, hidden, { renaming, onToggle, onOnly, onSelect, onColour, onRenaming, onRename }) {
-    const isolated = (k) => column.categories.length > 1 && hidden.size === column.categories.length - 1 && !hidden.has(k);
-    const nameOf = (name, k) => (renaming === k
-      ? renameBox(name, `category-name-${k}`, (value) => onRename(k, value))
-      : h("button", { type: "button", class: "ex-name", title: `Select the spots of ${name}, F2 to rename`, "data-key": `select-${k}`,
-        onclick: (e) => onSelect(k, e.shiftKey ? "add" : e.altKey ? "subtract" : "set"), ondblclick: () => onRenaming(k),
-        onkeydown: (e) => { if (e.key === "F2") onRenaming(k); } }, name));
-    refill(host, column.labels.map((name, k) => h("li", { class: "ex-category" + (hidden.has(k) ? " ex-off" : "") },
-      h("button", { type: "button", class: "ex-swatch", style: `--c:${column.colours[k]}`, "data-key": `hide-${k}`,
-        "aria-pressed": String(!hidden.has(k)), "aria-label": `Show ${name}`, title: hidden.has(k) ? "Show" : "Hide",
-        onclick: () => onToggle(k) }),
-      nameOf(name, k),
-      h("span", { class: "ex-edit" }, h("label", { class: "ex-mini", title: "Colour" }, icon("palette"),
-        h("input", { type: "color", value: column.colours[k], "aria-label": `Colour of ${name}`, "data-key": `paint-${k}`, onchange: (e) => onColour(k, e.target.value) })),
-        iconButton("pencil", `Rename ${name} (F2)`, () => onRenaming(k), { "data-key": `retitle-${k}` })),
-      h("button", { type: "button", class: "ex-only", "data-key": `only-${k}`, "aria-label": `Show only ${name}`,
-        onclick: () => onOnly(isolated(k) ? null : k) }, isolated(k) ? "all" : "only"),
-      h("span", { class: "sm-num sm-muted" }, count(column.counts[k])))));
+  /** Categories with counts, one row for all that go by one name. A click on the dot hides, "only" isolates, a click on the
+   *  name selects the spots; colour and name can be changed. */
+  function categories(host, column, hidden, { renaming, onToggle, onOnly, onSelect, onColour, onRenaming, onRename, onSplit }) {
+    refill(host, column.groups.map((codes) => {
+      const [k] = codes, name = column.labels[k], off = codes.every((c) => hidden.has(c));
+      const alone = !off && column.groups.length > 1 && hidden.size === column.categories.length - codes.length;
+      const title = renaming === k
+        ? renameBox(name, `category-name-${k}`, (value) => onRename(codes, value))
+        : h("button", { type: "button", class: "ex-name", title: `Select the spots of ${name}, F2 to rename`, "data-key": `select-${k}`,
+          onclick: (e) => onSelect(codes, e.shiftKey ? "add" : e.altKey ? "subtract" : "set"), ondblclick: () => onRenaming(codes),
+          onkeydown: (e) => { if (e.key === "F2") onRenaming(codes); } }, name);
+      return h("li", { class: "ex-category" + (off ? " ex-off" : "") },
+        h("button", { type: "button", class: "ex-swatch", style: `--c:${column.colours[k]}`, "data-key": `hide-${k}`,
+          "aria-pressed": String(!off), "aria-label": `Show ${name}`, title: off ? "Show" : "Hide", onclick: () => onToggle(codes, off) }),
+        title,
+        h("span", { class: "ex-edit" }, h("label", { class: "ex-mini", title: "Colour" }, icon("palette"),
+          h("input", { type: "color", value: column.colours[k], "aria-label": `Colour of ${name}`, "data-key": `paint-${k}`, onchange: (e) => onColour(codes, e.target.value) })),
+          iconButton("pencil", `Rename ${name} (F2)`, () => onRenaming(codes), { "data-key": `retitle-${k}` }),
+          codes.length > 1 ? iconButton("intersect", `Split ${name} into ${codes.map((c) => column.categories[c]).join(", ")}`, () => onSplit(codes), { "data-key": `split-${k}` }) : null),
+        h("button", { type: "button", class: "ex-only", "data-key": `only-${k}`, "aria-label": `Show only ${name}`,
+          onclick: () => onOnly(alone ? null : codes) }, alone ? "all" : "only"),
+        h("span", { class: "sm-num sm-muted" }, count(codes.reduce((sum, c) => sum + column.counts[c], 0))));
+    }));
   }
 
   function colourBar(palette) {
@@ -226,11 +229,25 @@
       } });
   }
 
+  /** A question before something that others see too. */
+  function askFirst(title, text, verb, onYes) {
+    const dialog = h("dialog", { class: "ex-dialog", "aria-labelledby": "explore-ask-title" },
+      h("h2", { id: "explore-ask-title", class: "sm-head" }, title), h("p", {}, text),
+      h("div", { class: "sm-row" }, h("button", { type: "button", class: "btn btn-primary btn-sm", onclick: () => dialog.close("yes") }, verb),
+        h("button", { type: "button", class: "btn btn-secondary btn-sm", onclick: () => dialog.close() }, "Cancel")));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      if (dialog.returnValue === "yes") onYes();
+    });
+    ns.root.append(dialog);
+    dialog.showModal();
+  }
+
   /** Chips of the features in a profile. */
   function chips(host, features, colours, onRemove) {
     host.replaceChildren(...features.map((f, i) => h("span", { class: "ex-chip", style: `--c:${colours[i % colours.length]}` },
       h("i", {}), f.name, iconButton("x", `Take ${f.name} out of the profile`, () => onRemove(f)))));
   }
 
-  Object.assign(ns, { h, patch, refill, iconButton, renameBox, Search, panels: { categories, colourBar, legend, selection, chips, count, pValue } });
+  Object.assign(ns, { h, patch, refill, iconButton, renameBox, askFirst, Search, panels: { categories, colourBar, legend, selection, chips, count, pValue } });
 })();

@@ -271,11 +271,13 @@
 
     fromColumn(column) {
       return this.careful(async () => {
-        const { regions } = await this.page.data.regions(column), { colours, labels, categories } = this.page.result.columns.get(column);
-        const made = regions.map((r) => {
-          const k = categories.indexOf(r.name);
-          return this.append(r.geometry, "region", { group: column, name: labels[k], color: colours[k] });
-        });
+        const { regions } = await this.page.data.regions(column), { colours, labels, categories, groups } = this.page.result.columns.get(column);
+        const made = [];
+        for (const codes of groups) {
+          const parts = regions.filter((r) => codes.includes(categories.indexOf(r.name))).map((r) => r.geometry);
+          const geometry = parts.length > 1 ? await this.combined("union", parts) : parts[0];
+          if (geometry) made.push(this.append(geometry, "region", { group: column, name: labels[codes[0]], color: colours[codes[0]] }));
+        }
         if (made.length) await this.annotations.commit((doc) => doc.features.push(...made));
       });
     }

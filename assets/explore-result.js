@@ -9,6 +9,13 @@
   /** What identifies a feature or a column in an address, and between samples. */
   const wordsOf = (hit) => `${hit.kind}:${hit.name}`;
 
+  /** The codes that have each name, in the order of their first. */
+  function oneName(labels) {
+    const groups = new Map();
+    labels.forEach((name, k) => groups.set(name, [...(groups.get(name) || []), k]));
+    return [...groups.values()];
+  }
+
   class Result {
     static async open(id, palettes) {
       const result = new Result(id, palettes);
@@ -37,6 +44,8 @@
         const mine = changes[column.name] || {};
         column.labels = column.categories.map((name) => mine[name]?.name || name);
         column.colours = column.categories.map((name, k) => mine[name]?.color || column.colors?.[k] || usual[k % usual.length]);
+        column.groups = oneName(column.labels); // what goes by one name is one category, in the colour of its first
+        for (const codes of column.groups) for (const k of codes) column.colours[k] = column.colours[codes[0]];
       }
     }
 
@@ -74,7 +83,7 @@
       if (second) return { kind: "pair", labels: [hit.name, second.hit.name], ...ns.colour.bivariate(values || nothing, second.values || nothing, options) };
       if (this.isCategory(hit)) {
         const column = this.columns.get(hit.name);
-        const categories = column.labels.map((name, k) => ({ name, colour: column.colours[k], hidden: hidden.has(k) }));
+        const categories = column.groups.map((codes) => ({ name: column.labels[codes[0]], colour: column.colours[codes[0]], hidden: codes.every((k) => hidden.has(k)) }));
         return { kind: "category", column, categories, hidden, ...ns.colour.categorical(values || new Uint16Array(0), column.colours) };
       }
       return { kind: "number", label: hit.name + (log ? ", log" : ""), ...ns.colour.continuous(values || nothing, options) };

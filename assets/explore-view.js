@@ -237,14 +237,5 @@
     return x0 <= x1 ? [x0, y0, x1, y1] : [0, 0, 1, 1];
   }
 
-  /** A length of 1, 2 or 5 times a power of ten µm that is at most `room` pixels long. */
-  function scaleBar(umPerUnit, scale, room = 120) {
-    const most = (room / scale) * umPerUnit;
-    const power = 10 ** Math.floor(Math.log10(most));
-    const um = power * (most >= 5 * power ? 5 : most >= 2 * power ? 2 : 1);
-    return { pixels: (um / umPerUnit) * scale, label: um >= 1000 ? `${um / 1000} mm` : `${um} µm`, um };
-  }
-
   ns.View = View;
-  ns.scaleBar = scaleBar;
 })();

@@ -284,8 +284,10 @@
     }
 
     withColours(column, categories) {
-      const known = this.result.columns.get(column);
-      return (categories || []).map((c) => ({ ...c, name: known.labels[c.code], colour: known.colours[c.code] }));
+      const known = this.result.columns.get(column), counts = new Map((categories || []).map((c) => [c.code, c.count]));
+      const shares = (known?.groups || []).map((codes) => ({ name: known.labels[codes[0]], colour: known.colours[codes[0]],
+        count: codes.reduce((sum, k) => sum + (counts.get(k) || 0), 0) }));
+      return shares.filter((c) => c.count).sort((a, b) => b.count - a.count);
     }
 
     defaultWidth() {
@@ -304,9 +306,7 @@
       const host = $("explore-scale-bar"), um = this.meta?.um_per_px;
       host.hidden = !um;
       if (!um) return;
-      const bar = ns.scaleBar(um, this.spatial.scale);
-      host.style.setProperty("--w", `${bar.pixels}px`);
-      host.lastElementChild.textContent = bar.label;
+      window.SpatialMeta.showScale(host, um / this.spatial.scale);
     }
 
     setControls(controls) {

@@ -40,6 +40,22 @@
     };
   };
 
+  // ---- the scale bar of a view: `.sm-scale` with a line and its length ------------------------------------------------
+
+  /** A length of 1, 2 or 5 times a power of ten µm that is at most `room` pixels long. */
+  SM.scaleBar = function (umPerPixel, room = 120) {
+    const most = room * umPerPixel;
+    const power = 10 ** Math.floor(Math.log10(most));
+    const um = power * (most >= 5 * power ? 5 : most >= 2 * power ? 2 : 1);
+    return { um, pixels: um / umPerPixel, label: um >= 1000 ? `${um / 1000} mm` : `${um} µm` };
+  };
+
+  SM.showScale = function (host, umPerPixel, room) {
+    const bar = SM.scaleBar(umPerPixel, room);
+    host.style.setProperty("--w", `${bar.pixels}px`);
+    host.lastElementChild.textContent = bar.label;
+  };
+
   // ---- alerts -------------------------------------------------------------------------------------------------------
 
   const ICONS = { danger: "x-octagon", warning: "exclamation-triangle", success: "check-circle", info: "info-circle" };

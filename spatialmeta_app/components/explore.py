@@ -224,9 +224,9 @@ def _button(icon_name: str, label: str, **props: Any) -> html.Button:
 
 def _scale_bar() -> html.Div:
     return html.Div(
-        [html.Div(className="ex-scale-line"), html.Div(className="ex-scale-text")],
+        [html.Div(className="sm-scale-line"), html.Div(className="sm-scale-text")],
         id=Explore.SCALE_BAR,
-        className="ex-scale sm-veil",
+        className="sm-scale sm-veil",
         hidden=True,
     )
 

@@ -95,7 +95,7 @@ def name_parts(figure: go.Figure, xy: np.ndarray, codes: np.ndarray, names: Sequ
         own = np.asarray(xy)[np.asarray(codes) == code]
         if len(own):
             x, y = float(own[:, 0].mean()), float(own[:, 1].min())
-            figure.add_annotation(x=x, y=y, text=name, showarrow=False, yanchor="bottom", yshift=6, font=looks.FONT)
+            _name(figure, x, y, name, yshift=6)
     return figure
 
 
@@ -185,13 +185,17 @@ def _figure(
 def _scale_bar(figure: go.Figure, low: np.ndarray, high: np.ndarray, pad: float, um_per_px: float) -> None:
     length = scale_bar_um(float(high[0] - low[0]) * um_per_px)
     x0, y0 = float(low[0]), float(high[1]) + 0.4 * pad
-    figure.add_shape(
-        type="line", x0=x0, x1=x0 + length / um_per_px, y0=y0, y1=y0, line={"color": looks.MUTED, "width": 3}
-    )
+    figure.add_shape(  # light with a dark edge: one of them stands out, whatever lies below
+        type="rect", x0=x0, x1=x0 + length / um_per_px, ysizemode="pixel", yanchor=y0, y0=0, y1=4,
+        fillcolor="#ffffff", line={"color": "#17202c", "width": 1},
+    )  # fmt: skip
     text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
-    figure.add_annotation(
-        x=x0, y=y0, text=text, showarrow=False, xanchor="left", yanchor="bottom", yshift=3, font=looks.FONT
-    )
+    _name(figure, x0, y0, text, xanchor="left", yshift=8)
+
+
+def _name(figure: go.Figure, x: float, y: float, text: str, **more: Any) -> None:
+    """Words above a place; the style sheet puts a plate under them."""
+    figure.add_annotation(x=x, y=y, text=text, showarrow=False, yanchor="bottom", borderpad=3, font=looks.FONT, **more)
 
 
 def scale_bar_um(width_um: float) -> float:

@@ -106,9 +106,8 @@ class Database:
                     raise
                 connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            raise StorageError(
-                "the database to take a change", found=str(error), mend="Free disk space, then try again."
-            ) from error
+            mend = "Try again." if "locked" in str(error) else "Free disk space, then try again."
+            raise StorageError("the database to take a change", found=str(error), mend=mend) from error
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
         """All rows of one query."""

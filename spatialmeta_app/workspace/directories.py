@@ -11,6 +11,7 @@ from typing import Any
 
 from core.errors import StorageError
 from core.io.atomic import sync
+from spatialmeta_app.workspace.errors import refused
 
 PIECE = 1 << 20
 
@@ -23,7 +24,8 @@ def write_directory(final: Path, writer: Callable[[Path], Any]) -> Any:
     Raises
     ------
     StorageError
-        The disk is full or not writable; *final* does not exist then.
+        The disk is full or not writable, or a runner that started meanwhile swept the temporary directory away; *final*
+        does not exist then.
     """
     temporary = final.with_name(f".new-{final.name}")
     try:
@@ -34,11 +36,17 @@ def write_directory(final: Path, writer: Callable[[Path], Any]) -> Any:
         sync_tree(temporary)
         temporary.rename(final)
         sync(final.parent)
-    except OSError as error:
+    except BaseException as error:
+        gone = final.parent.exists() and not temporary.exists() and not final.exists()
         shutil.rmtree(temporary, ignore_errors=True)
-        raise StorageError("room and permission to write", found=str(error), mend="Free disk space.") from error
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if gone and isinstance(error, (OSError, StorageError)):
+            raise StorageError(
+                "to keep what is being written until it is whole",
+                found="that a runner which has just started cleared it away",
+                mend="Nothing was changed. Try again.",
+            ) from error
+        if isinstance(error, OSError):
+            raise refused("to write a result", error) from error
         raise
     return answer
 

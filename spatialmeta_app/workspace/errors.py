@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
-from core.errors import SpatialMetaError
+from core.errors import SpatialMetaError, StorageError
 
 
 class WorkspaceError(SpatialMetaError):
@@ -31,6 +32,18 @@ class ConflictError(WorkspaceError):
     def __init__(self, expected: str, *, found: str = "", mend: str = "", current: Any = None) -> None:
         self.current = current
         super().__init__(expected, found=found, mend=mend)
+
+
+def refused(expected: str, error: OSError) -> StorageError:
+    """What the disk's refusal means, with the advice that fits it."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            mend = "Free disk space, then try again."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            mend = "Ask the owner of the server to let it write there, then try again."
+        case _:
+            mend = "Try again. Should it come back, ask the owner of the server to look at its disk."
+    return StorageError(expected, found=str(error), mend=mend)
 
 
 # The names that the contract uses.

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.context import Context, Share
-from core.errors import StorageError
 from spatialmeta_app.config import Settings
 from spatialmeta_app.workspace import directories
-from spatialmeta_app.workspace.errors import NotFoundError, WorkspaceError
+from spatialmeta_app.workspace.errors import NotFoundError, WorkspaceError, refused
 from spatialmeta_app.workspace.records import Upload, key
 from spatialmeta_app.workspace.uploads import Uploads, gib
 
@@ -101,19 +100,17 @@ class ServerFolders:
                     context.progress(min(1.0, copied / max(1, upload.size)), said)
                     context.stop_if_cancelled()
             directories.sync_tree(target.parent)
-        except OSError as error:
+            if copied != upload.size:
+                raise WorkspaceError(
+                    f"{upload.filename} as it was chosen, {upload.size:,} bytes",
+                    found=f"{copied:,}",
+                    mend="Choose it again.",
+                )
+        except BaseException as error:
             _remove(target)
-            raise StorageError("to copy the file", found=str(error), mend="Free disk space.") from error
-        except BaseException:
-            _remove(target)
+            if isinstance(error, OSError):
+                raise refused("to copy the file", error) from error
             raise
-        if copied != upload.size:
-            _remove(target)
-            raise WorkspaceError(
-                f"{upload.filename} as it was chosen, {upload.size:,} bytes",
-                found=f"{copied:,}",
-                mend="Choose it again.",
-            )
         self.uploads.mark_done(upload)
 
 

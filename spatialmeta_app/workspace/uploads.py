@@ -19,7 +19,7 @@ from core.errors import StorageError
 from spatialmeta_app.config import Settings
 from spatialmeta_app.workspace import directories
 from spatialmeta_app.workspace.database import Database
-from spatialmeta_app.workspace.errors import ConflictError, NotFoundError, WorkspaceError
+from spatialmeta_app.workspace.errors import ConflictError, NotFoundError, WorkspaceError, refused
 from spatialmeta_app.workspace.records import DEMO, Upload, from_row, key, new_id
 
 CHUNK = 8 << 20  # what a browser should send in one request
@@ -238,7 +238,7 @@ def _write(file: RawIOBase, piece: bytes) -> None:
         while rest:
             rest = rest[file.write(rest) :]
     except OSError as error:
-        raise StorageError("room for the upload", found=str(error), mend="Free disk space, then go on.") from error
+        raise refused("room for the upload", error) from error
 
 
 def _used(db, project: str) -> int:

@@ -344,8 +344,8 @@ def test_scale_bar_is_right_after_zoom_and_resize(page: Page, sample: Explored) 
         page.mouse.wheel(0, delta)
         page.set_viewport_size({"width": 1440 - abs(delta) // 4, "height": 900})
         settled(page)
-        length = page.locator(".ex-scale-line").bounding_box()["width"]
-        number, unit = page.locator(".ex-scale-text").inner_text().split()
+        length = page.locator(".sm-scale-line").bounding_box()["width"]
+        number, unit = page.locator(".sm-scale-text").inner_text().split()
         um = float(number) * (1000 if unit == "mm" else 1)
         (x0, _), (x1, _) = at(page, (0, 0)), at(page, (um / UM_PER_PX, 0))
         assert length == pytest.approx(x1 - x0, abs=1)

@@ -114,6 +114,49 @@ def test_categories_are_recoloured_and_renamed_for_everybody(page: Page, person,
     expect(other.locator(".ex-category", has_text="Septum")).to_be_visible()
 
 
+def test_categories_that_get_one_name_become_one_and_can_be_split(page: Page, sample: Explored, head, axe) -> None:
+    visit(page, f"{sample.path}?colour=obs:region&spots=100")
+    region, rows = sample.joint.obs["region"].to_numpy(), page.locator(".ex-category")
+    septum, striatum = (int(np.flatnonzero(region == name)[40]) for name in ("Septum", "Striatum"))
+    before = [painted(page, sample.xy[spot]) for spot in (septum, striatum)]
+
+    def rename() -> None:
+        rows.filter(has_text="Septum").locator(".ex-name").focus()
+        page.keyboard.press("F2")
+        page.keyboard.type("Striatum")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog")).to_contain_text("Septum and Striatum become one")
+
+    rename()
+    axe(page)
+    page.keyboard.press("Escape")
+    settled(page)
+    assert "categories" not in head().document
+    expect(rows).to_have_count(3)
+    rename()
+    page.get_by_role("button", name="Merge").click()
+    settled(page)
+    expect(rows).to_have_count(2)
+    expect(page.locator("#explore-legend li")).to_have_count(2)
+    both = np.isin(region, ["Septum", "Striatum"])
+    expect(rows.filter(has_text="Striatum")).to_contain_text(str(both.sum()))
+    assert [painted(page, sample.xy[spot]) for spot in (septum, striatum)] == [before[1]] * 2
+    rows.filter(has_text="Striatum").locator(".ex-name").click()
+    settled(page)
+    np.testing.assert_array_equal(selected(page), np.flatnonzero(both))
+    page.get_by_label("Regions from a column of obs").select_option("region")
+    settled(page)
+    drawn = {f["properties"]["name"]: shapely.geometry.shape(f["geometry"]) for f in head().document["features"]}
+    assert set(drawn) == {"Cortex", "Striatum"}
+    np.testing.assert_array_equal(shapely.contains_xy(drawn["Striatum"], sample.xy), both)
+    rows.filter(has_text="Striatum").hover()
+    page.get_by_role("button", name="Split Striatum into Septum, Striatum").click()
+    settled(page)
+    expect(rows).to_have_count(3)
+    assert "categories" not in head().document
+    assert [painted(page, sample.xy[spot]) for spot in (septum, striatum)] != [before[1]] * 2
+
+
 LOOKS = [  # names of a category: base, mine, theirs -> what stands
     ({"a": "x"}, {"a": "x", "b": "y"}, {"a": "z"}, {"a": "z", "b": "y"}),
     ({"a": "x"}, {}, {"a": "x", "b": "y"}, {"b": "y"}),

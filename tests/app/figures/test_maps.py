@@ -56,6 +56,21 @@ def test_the_bar_is_drawn_to_scale() -> None:
     assert figure.layout.annotations[0].text == "200 µm"
 
 
+def test_the_bar_stands_out_from_any_ground() -> None:
+    """Contrast as in WCAG 2.2: whatever grey lies below, the bar's fill or its edge has 3:1 against it (1.4.11)."""
+    bar = maps.numbers(XY, np.arange(3.0), label="", um_per_px=2.0).layout.shapes[0]
+    fill, edge = _luminance(bar.fillcolor), _luminance(bar.line.color)
+    ground = np.linspace(0, 1, 101)
+    contrast = [np.maximum(c + 0.05, ground + 0.05) / np.minimum(c + 0.05, ground + 0.05) for c in (fill, edge)]
+    assert np.max(contrast, axis=0).min() >= 3
+
+
+def _luminance(color: str) -> float:
+    channels = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
 def test_links_draw_each_pixel_from_the_spot() -> None:
     pixels = np.array([[110.0, 100.0], [100.0, 130.0]])
     figure = maps.links(np.array([100.0, 100.0]), pixels, np.array([0.7, 0.3]), around=np.zeros((0, 2)), reach=100)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import multiprocessing
@@ -10,8 +11,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from anndata import AnnData
 
+from core import io
 from core.errors import StorageError
 from spatialmeta_app.workspace import DEMO, ForbiddenError, NotFound, Workspace, WorkspaceError
 
@@ -45,7 +49,7 @@ def test_what_is_swept_while_it_is_written_never_shows_in_part(workspace, sample
         monkeypatch.undo()
         return answer
 
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError, match=r"runner .* cleared it away.*Try again"):
         workspace.add_result(sample, "st", writer=writer, config={}, inputs={})
     assert len(swept) == 1
     assert workspace.results(sample) == []
@@ -53,6 +57,24 @@ def test_what_is_swept_while_it_is_written_never_shows_in_part(workspace, sample
     assert list(swept[0].parent.iterdir()) == []
     add(workspace, sample, "st")
     assert len(workspace.results(sample)) == 1
+
+
+def test_a_sweep_under_a_writer_that_says_it_in_its_own_words(workspace, sample):
+    def writer(directory):
+        workspace.sweep()
+        io.write_h5ad(AnnData(np.zeros((2, 2))), directory / "data.h5ad")
+
+    with pytest.raises(StorageError, match=r"runner .* cleared it away.*Try again"):
+        workspace.add_result(sample, "st", writer=writer, config={}, inputs={})
+
+
+def test_a_disk_that_refuses_is_told_from_a_full_one(workspace, sample):
+    def writer(directory):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    with pytest.raises(StorageError, match="let it write there") as refusal:
+        workspace.add_result(sample, "st", writer=writer, config={}, inputs={})
+    assert "Free disk space" not in refusal.value.message
 
 
 def test_projects_list_ones_own_newest_first_then_the_demonstration(workspace):
@@ -224,7 +246,7 @@ def test_a_writer_that_fails_leaves_nothing(workspace, sample, settings):
         raise OSError(28, "No space left on device")
 
     before = add(workspace, sample, "st")
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match=r"No space left.*Free disk space"):
         workspace.add_result(sample, "st", writer=writer, config={}, inputs={})
     assert workspace.results(sample) == [before]
     assert [p.name for p in workspace.path(before).parent.iterdir()] == [before.id]
