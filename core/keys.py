@@ -64,6 +64,7 @@ QUALITY_CONTROL = "quality_control"  # spots that were filtered out, and why
 JOINED = "joined"  # samples of a joint object: names, features lost, place in the layout
 TARGET_SUMS = "target_sums"  # what each modality is normalised to
 TRAINING = "training"
+ENCODED = "encoded"  # by a model that was trained before: samples that it does not know
 REGIONS = "regions"
 CATEGORIES = "categories"  # what columns were before people renamed and recoloured their categories
 TRAJECTORIES = "trajectories"

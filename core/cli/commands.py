@@ -20,7 +20,7 @@ from core.cli.terminal import TerminalContext, answer, warn
 from core.errors import DataError, StorageError
 from core.io.text import read_text, write_text
 from core.options import from_mapping
-from core.pipeline import history, run_concat, run_step
+from core.pipeline import history, run_concat, run_encode, run_step
 from core.registration import landmarks
 
 #: share of each step in the time of the whole, for the progress bar of ``run``
@@ -106,24 +106,25 @@ def joint_step(given: argparse.Namespace) -> None:
 
 def encode(given: argparse.Namespace) -> None:
     """A trained model and a joint object in, the object with the model's embeddings out."""
-    from core.preprocessing import normalize_modalities
     from core.vae import load
 
     out = _output(given)
     if not Path(given.model).is_file():
         raise DataError("a model.pt that integrate has written", found=f"no file {given.model}")
     model, joint = load(Path(given.model)), io.read_h5ad(given.joint)
-    if keys.TYPE not in joint.var:
-        raise DataError(f"var['{keys.TYPE}'] to say ST or SM", found="no such column", mend="Run reassign first.")
     with _reporting(given, "encode"):
-        normalize_modalities(
-            joint,
-            gene_target=model.target_sums.get(keys.ST),
-            metabolite_target=model.target_sums.get(keys.SM),
-            normalisation="total" if model.target_sums else "none",
-        )
-        placed = model.place(joint)
+        placed = run_encode(model, joint)
+    _say_what_is_not_shifted(placed, model.shifts)
     _write(given, placed, out)
+
+
+def _say_what_is_not_shifted(placed: AnnData, shifts: Any) -> None:
+    for name in placed.uns[keys.UNS][keys.ENCODED]["not_shifted"]:
+        warn(
+            f"the training did not have {f'sample {name}' if name else 'a sample without a name'} (it had "
+            f"{', '.join(shifts.samples)}): it is not shifted and keeps its batch effect. Name it as the training did "
+            f"in obs['{keys.SAMPLE}'] where it is one of those, else integrate again with it."
+        )
 
 
 def concat(given: argparse.Namespace) -> None:

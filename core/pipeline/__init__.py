@@ -3,8 +3,8 @@
 Importing this package is cheap: each step loads its method when it is first used.
 """
 
-from core.pipeline.run import run_concat, run_step
+from core.pipeline.run import run_concat, run_encode, run_step
 from core.pipeline.steps import STEPS, Step, step
 from core.provenance import content_hash, history
 
-__all__ = ["STEPS", "Step", "content_hash", "history", "run_concat", "run_step", "step"]
+__all__ = ["STEPS", "Step", "content_hash", "history", "run_concat", "run_encode", "run_step", "step"]

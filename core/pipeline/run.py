@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from core import keys
 from core.context import Context
-from core.errors import ConfigError
+from core.errors import ConfigError, DataError
 from core.options import check
 from core.pipeline.steps import step
 from core.provenance import content_hash, history, merge_histories, versions, write_history
 
 if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
     from anndata import AnnData
+
+    from core.vae import Model
 
 
 def run_step(name: str, inputs: dict[str, AnnData], config: Any = None, context: Context | None = None) -> AnnData:
@@ -64,6 +67,28 @@ def run_concat(joints: Mapping[str, AnnData], config: Any = None, context: Conte
     start, clock = datetime.now(UTC), time.perf_counter()
     output = concat(joints, config, context)
     _append(output, "concat", config, hashes, start=start, clock=clock)
+    return output
+
+
+def run_encode(model: Model, joint: AnnData) -> AnnData:
+    """Place the spots of *joint*, of reassign or later, in the embedding of a trained model, and append the record
+    'encode' with the settings of its training to the history; see :meth:`core.vae.Model.place`."""
+    from core.preprocessing import normalize_modalities
+    from core.vae.model import share
+
+    if keys.TYPE not in joint.var:
+        raise DataError(f"var['{keys.TYPE}'] to say ST or SM", found="no such column", mend="Run reassign first.")
+    hashes = {"joint": content_hash(joint)}
+    start, clock = datetime.now(UTC), time.perf_counter()
+    normalized = share(joint)
+    normalize_modalities(
+        normalized,
+        gene_target=model.target_sums.get(keys.ST),
+        metabolite_target=model.target_sums.get(keys.SM),
+        normalisation="total" if model.target_sums else "none",
+    )
+    output = model.place(normalized)
+    _append(output, "encode", model.config, hashes, start=start, clock=clock)
     return output
 
 

@@ -76,12 +76,20 @@ class Model:
     def place(self, joint: ad.AnnData) -> ad.AnnData:
         """A new object with the embeddings and contributions that :func:`integrate` writes, for spots that may be new.
 
-        ``layers['normalized']`` must be normalised to :attr:`target_sums`.
+        ``layers['normalized']`` must be normalised to :attr:`target_sums`. ``uns['spatialmeta']['encoded']`` names the
+        samples that keep their batch effect, as ``not_shifted`` (:meth:`not_shifted`).
         """
         out, dataset = share(joint), self._dataset(joint)
         embeddings = encode(self.module, dataset)
         write_embeddings(out, embeddings, self.contributions(embeddings, dataset))
+        about = {"not_shifted": np.array(self.not_shifted(joint), dtype=str)}
+        out.uns[keys.UNS] = {**joint.uns.get(keys.UNS, {}), keys.ENCODED: about}
         return out
+
+    def not_shifted(self, joint: ad.AnnData) -> list[str]:
+        """Samples of *joint* that the training did not have, where it moved its samples onto each other; "" is what
+        has no name."""
+        return sorted(set(_samples(joint)) - set(self.shifts.samples)) if self.shifts else []
 
     def contributions(self, embeddings: Embeddings, dataset: Dataset) -> dict[str, np.ndarray]:
         """Share of each modality in the joint embedding, shape (spots,), in [0, 1] with sum 1 (paper, eq. 20-21)."""
@@ -169,12 +177,16 @@ def make_dataset(
     if config.neighbours and config.neighbour_weight:
         if keys.SPATIAL not in joint.obsm:
             raise DataError(f"obsm['{keys.SPATIAL}']", found="none", mend="Set neighbours to 0.")
-        names = joint.obs[keys.SAMPLE].astype(str).to_numpy() if keys.SAMPLE in joint.obs else np.full(len(codes), "")
         xy = np.asarray(joint.obsm[keys.SPATIAL], dtype=float)[:, :2]
-        found = mixing(matrices, transforms, xy, names, config=config, shifts=shifts)
+        found = mixing(matrices, transforms, xy, _samples(joint), config=config, shifts=shifts)
     dataset = Dataset(matrices, codes, *((found.weights, found.correction) if found else ()))
     dataset.prepare(transforms)
     return dataset, found.shifts if found else None
+
+
+def _samples(joint: ad.AnnData) -> np.ndarray:
+    """Name of each spot's sample, shape (spots,); empty where they have none."""
+    return joint.obs[keys.SAMPLE].astype(str).to_numpy() if keys.SAMPLE in joint.obs else np.full(joint.n_obs, "")
 
 
 def encode(module: Module, dataset: Dataset) -> Embeddings:

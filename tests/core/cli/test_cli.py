@@ -280,6 +280,33 @@ def test_encode_places_the_spots_of_the_training_where_it_put_them(tmp_path: Pat
     assert "no file" in capsys.readouterr().err
 
 
+def test_encode_says_which_samples_the_training_did_not_have(tmp_path: Path, folder: Path, capsys) -> None:
+    joint, kept = str(folder / "joint.h5ad"), tmp_path / "kept"
+    both, joined = str(tmp_path / "both.h5ad"), tmp_path / "joined.h5ad"
+    assert main(["concat", joint, joint, "--names", "one,two", "--out", both]) == 0
+    settings = ["--epochs", "1", "--checkpoints", str(kept), "--out", str(joined)]
+    assert main(["integrate", both, *settings]) == 0
+    capsys.readouterr()
+    model, out = str(kept / "model.pt"), tmp_path / "e.h5ad"
+    assert main(["encode", model, both, "--out", str(out)]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert list(read_h5ad(out).uns[keys.UNS][keys.ENCODED]["not_shifted"]) == []
+    new = read_h5ad(both)
+    new.obs[keys.SAMPLE] = new.obs[keys.SAMPLE].astype(str).replace("two", "three")
+    io.write_h5ad(new, tmp_path / "new.h5ad")
+    assert main(["encode", model, str(tmp_path / "new.h5ad"), "--out", str(out)]) == 0
+    (warning,) = capsys.readouterr().err.strip().splitlines()
+    assert "did not have sample three (it had one, two): it is not shifted" in warning
+    placed = read_h5ad(out)
+    assert list(placed.uns[keys.UNS][keys.ENCODED]["not_shifted"]) == ["three"]
+    record = history(placed)[-1]
+    assert (record["name"], record["config"]["neighbours_across"]) == ("encode", 18)
+    del new.obs[keys.SAMPLE]
+    io.write_h5ad(new, tmp_path / "nameless.h5ad")
+    assert main(["encode", model, str(tmp_path / "nameless.h5ad"), "--out", str(out)]) == 0
+    assert "did not have a sample without a name" in capsys.readouterr().err
+
+
 def test_several_samples_are_joined(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     joint = str(folder / "joint.h5ad")
     out = tmp_path / "joined.h5ad"
