@@ -61,6 +61,13 @@
       ];
     },
 
+    // a page that waits for its input opens once a job of its sample has ended well
+    arrived: (ended, pathname) => {
+      const own = (job) => job.sample === sampleOf(pathname) && job.state === "done";
+      if (ended?.jobs.some(own)) window.location.reload();
+      return window.dash_clientside.no_update;
+    },
+
     // first sign, before the server has answered
     sign: (clicks) => {
       const no = window.dash_clientside.no_update;

@@ -92,6 +92,7 @@ class Steps:
     COMPARE = "compare"  # {"part": "compare", "form": step, "result": id}
     CURVES = "curves"
     GIVEN = "given"  # dcc.Store {option: value}: settings that have their own controls on the page
+    AWAITED = "step-awaited"  # dcc.Store on the page of a step whose input is not there yet
     THEN = "then"  # dcc.Store {step, ids, values}: the form of the step that follows by itself
 
     @staticmethod

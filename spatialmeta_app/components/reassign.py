@@ -12,12 +12,15 @@ from core.pipeline import STEPS
 from spatialmeta_app.components import steps
 from spatialmeta_app.components.panel import facts, format_number, head, panel
 from spatialmeta_app.ids import Reassign
-from spatialmeta_app.services.results import Coverage, SpotAudit
+from spatialmeta_app.services.results import PLACES, Coverage, SpotAudit
 
 STEP = "reassign"
 MOST_ROWS = 12  # pixels listed; the figure shows all
 #: what a place takes, by the modality that moved
 NOUNS = {keys.SM: "SM pixel", keys.ST: "ST spot"}
+#: what became of places that take nothing
+WITHOUT = {"drop": ", left out", "keep": ", kept", "nearest": ", given the nearest"}
+ZEROS = "Kept places have 0 there, and a training takes that for measured: leave them out by their quality in Features."
 
 
 def layout(values: dict[str, Any] | None, join: Any = None) -> html.Div:
@@ -64,12 +67,13 @@ def coverage(found: Coverage | None) -> html.Div:
         return steps.summary([])
     report = found.report
     covered, places = report.get("n_spots_covered", 0), report.get("n_spots", len(found.plan.xy))
-    noun = {"sm-to-st": "Spots", "st-to-sm": "Pixels", "grid": "Grid points"}[report.get("direction", "sm-to-st")]
+    noun = PLACES[report.get("direction", "sm-to-st")].capitalize()
+    without = report.get("n_spots_uncovered", 0)
     other = NOUNS[found.moved].split()[0]
     mean = float(found.distances_um.mean()) if found.distances_um.size else None
     rows = [
         (f"{noun} with {other}", f"{covered:,} of {places:,} ({100 * covered / max(places, 1):.1f} %)"),
-        (f"{noun} without", f"{report.get('n_spots_uncovered', 0):,}"),
+        (f"{noun} without", f"{without:,}{WITHOUT[found.missing] if without else ''}"),
         (f"{noun} kept", f"{report.get('n_spots_kept', 0):,}"),
         ("SM pixels used", f"{report.get('n_pixels_used', 0):,} of {report.get('n_pixels', 0):,}"),
         ("Reach", format_number(report.get("reach_um"), "µm")),
@@ -80,7 +84,8 @@ def coverage(found: Coverage | None) -> html.Div:
         ("Total counts, ST", format_number(report.get("total_counts_before"), "", 6)),
         ("… of the joint object", format_number(report.get("total_counts_after"), "", 6)),
     ]
-    return facts(rows)
+    warning = html.P(ZEROS, className="sm-note") if without and found.missing == "keep" else None
+    return html.Div([facts(rows), warning])
 
 
 def spot(audit: SpotAudit, figure: Any, noun: str) -> html.Div:

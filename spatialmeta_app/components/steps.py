@@ -65,10 +65,8 @@ def missing(view: StepView, address: str) -> html.Div:
         text = f"Not there yet: {TITLES[other]}. {name} alone needs neither alignment nor reassignment."
         way = button_link(f"Go on with {name} alone", f"{address}/features", primary=False)
         actions = [button_link("Go to Data", f"{address}/data", icon_name="arrow-right"), way]
-    return html.Div(
-        panel(None, empty(ICONS.get(view.step, "hourglass"), title, text, *actions), class_name="sm-fill"),
-        className="sm-alone",
-    )
+    told = panel(None, empty(ICONS.get(view.step, "hourglass"), title, text, *actions), class_name="sm-fill")
+    return html.Div([told, dcc.Store(id=Steps.AWAITED)], className="sm-alone")
 
 
 def settings(

@@ -35,7 +35,7 @@ def numbers(
         "cmax": high,
         "colorbar": _color_bar(label) | _whole(values[seen], high - low),
     }
-    traces = [_spots(xy[seen], marker, np.flatnonzero(seen), "%{marker.color:.4g}")]
+    traces = [_spots(xy[seen], marker, np.flatnonzero(seen), f"{label}: %{{marker.color:.4~g}}")]
     if not seen.all():
         hollow = {"size": size, "color": "rgba(0,0,0,0)", "line": {"color": looks.WARN, "width": 1}}
         traces.append(_spots(xy[~seen], hollow, np.flatnonzero(~seen), missing))

@@ -73,6 +73,14 @@ clientside_callback(
 )
 
 clientside_callback(
+    ClientsideFunction("steps", "arrived"),
+    Output(Steps.AWAITED, "data"),
+    Input(Shell.JOBS_ENDED, "data"),
+    State(Shell.URL, "pathname"),
+    prevent_initial_call=True,
+)
+
+clientside_callback(
     ClientsideFunction("curves", "follow"),
     Output(MINE[Steps.TOUCHED], "data", allow_duplicate=True),
     Input(MINE[Steps.JOB], "data"),

@@ -32,6 +32,8 @@ TERM_TITLES = {
 }
 OVERLAYS = {"validation": "loss"}
 COUNTERS = ("epoch", "iteration")
+#: what the rows of the joint object are, by the direction of the reassignment
+PLACES = {"sm-to-st": "spots", "st-to-sm": "pixels", "grid": "grid points"}
 ROWS = 40  # of a page of the feature table
 
 
@@ -123,7 +125,7 @@ def one_line(workspace: Workspace, run: Run) -> str:
             known = [f"outline {distance:.0f} µm" if distance is not None else "", f"Dice {dice:.2f}" if dice else ""]
             return ", ".join(k for k in known if k) or "aligned"
         case "reassign":
-            return f"{summary.get('n_obs', 0):,} spots"
+            return f"{summary.get('n_obs', 0):,} {PLACES[run.result.config.get('direction', 'sm-to-st')]}"
         case "features":
             chosen = selected_counts(workspace, run.result)
             return f"{chosen.get(keys.ST, 0):,} genes, {chosen.get(keys.SM, 0):,} metabolites"
@@ -163,6 +165,7 @@ class Coverage:
     moved: str  # modality whose sources are shown
     um_per_px: float
     report: dict[str, Any]
+    missing: str  # what became of places without: drop, keep or nearest
 
     @property
     def count(self) -> np.ndarray:
@@ -184,7 +187,8 @@ def coverage(workspace: Workspace, result: Result) -> Coverage:
     xy = [coordinates(open_view(workspace, workspace.result(result.inputs[name]))) for name in ("st", "sm")]
     um = float(joint.meta["um_per_px"] or 1.0)
     moved = keys.ST if config.direction == "st-to-sm" else keys.SM
-    return Coverage(plan(*xy, config, um_per_px=um), moved, um, notes(workspace, result, keys.REASSIGNMENT))
+    report = notes(workspace, result, keys.REASSIGNMENT)
+    return Coverage(plan(*xy, config, um_per_px=um), moved, um, report, config.missing)
 
 
 def coordinates(view: View) -> np.ndarray:
