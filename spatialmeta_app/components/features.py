@@ -153,7 +153,7 @@ def _row(row: FeatureRow, columns: Sequence[str], *, result: str, pinned: set[st
     texts = {
         "rank": f"{row.rank:,}" if row.rank else "–",
         "morans_i": f"{row.morans_i:.3f}" if row.morans_i is not None else "–",
-        "fdr": "–" if row.fdr is None else f"{row.fdr:.1g}" if row.fdr > 0 else "< 1e-300",
+        "fdr": "–" if row.fdr is None else f"{row.fdr:.1g}" if row.fdr > 0 else "≈ 0",
         "samples": f"{row.samples}" if row.samples is not None else "–",
     }
     return html.Tr(

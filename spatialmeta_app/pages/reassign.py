@@ -9,9 +9,8 @@ import numpy as np
 from dash import Input, Output, State, callback, ctx, no_update
 
 from core import keys
-from core.errors import SpatialMetaError
 from core.joining import ConcatConfig
-from spatialmeta_app.components import alerts, form, joined
+from spatialmeta_app.components import form, joined
 from spatialmeta_app.components import reassign as component
 from spatialmeta_app.figures import histograms, looks, maps
 from spatialmeta_app.ids import Joined, Reassign, Shell, Steps
@@ -60,12 +59,8 @@ def join(  # noqa: PLR0917  Dash hands one argument for each State
     if not clicks:
         return no_update
     here, (project, sample) = backend(), _steps.place(pathname)
-    try:
-        config, user = forms.config(ConcatConfig, ids, values), current_user()
-        made = joining.join(here.workspace, here.jobs, sample, others or [], name or "", config=config, user=user)
-    except SpatialMetaError as error:
-        alerts.show(alerts.describe(error))
-        return no_update
+    config, user = forms.config(ConcatConfig, ids, values), current_user()
+    made = joining.join(here.workspace, here.jobs, sample, others or [], name or "", config=config, user=user)
     return f"/p/{project}/{made.id}/{STEP}"
 
 

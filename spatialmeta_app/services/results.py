@@ -32,6 +32,8 @@ TERM_TITLES = {
 }
 OVERLAYS = {"validation": "loss"}
 COUNTERS = ("epoch", "iteration")
+#: what a modality measures
+MEASURED = {keys.ST: "genes", keys.SM: "metabolites"}
 #: what the rows of the joint object are, by the direction of the reassignment
 PLACES = {"sm-to-st": "spots", "st-to-sm": "pixels", "grid": "grid points"}
 ROWS = 40  # of a page of the feature table
@@ -128,7 +130,7 @@ def one_line(workspace: Workspace, run: Run) -> str:
             return f"{summary.get('n_obs', 0):,} {PLACES[run.result.config.get('direction', 'sm-to-st')]}"
         case "features":
             chosen = selected_counts(workspace, run.result)
-            return f"{chosen.get(keys.ST, 0):,} genes, {chosen.get(keys.SM, 0):,} metabolites"
+            return ", ".join(f"{chosen[m]:,} {noun}" for m, noun in MEASURED.items() if m in chosen)
         case "integrate":
             terms = notes(workspace, run.result, keys.TRAINING)
             losses = (terms.get("terms") or {}).get("loss") or []
@@ -148,10 +150,10 @@ def alignment_quality(workspace: Workspace, result: Result) -> dict[str, float]:
 
 
 def selected_counts(workspace: Workspace, result: Result) -> dict[str, int]:
-    """Selected features by modality."""
+    """Selected features by modality, of those that were measured."""
     table = open_view(workspace, result).features
     chosen = table.get(keys.SELECTED, np.ones(len(table["name"]), dtype=bool))
-    return {m: int((chosen & (table[keys.TYPE] == m)).sum()) for m in (keys.ST, keys.SM)}
+    return {m: int((chosen & (table[keys.TYPE] == m)).sum()) for m in MEASURED if (table[keys.TYPE] == m).any()}
 
 
 # reassignment
