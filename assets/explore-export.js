@@ -164,7 +164,7 @@
       if (o.what === "profile") return ns.figure.profileFigure(await this.profile(), o.width, { colours: lines, scaled: trajectory.scaled, title, legend: o.legend });
       if (o.what === "heat") return ns.figure.heatFigure(trajectory.rows(), trajectory.ranked.position_um, o.width, { ramp: ns.colour.ramp(scales[page.controls.scale], 64), title });
       const tissue = o.what === "spatial", view = tissue ? page.spatial : page.umap, { images } = page.meta;
-      const drawn = tissue && o.shapes && page.meta.frame === "st" ? page.annotations.document.features : [];
+      const drawn = tissue && o.shapes ? page.findings.regions.shown() : [];
       return ns.figure.viewFigure(view, page.painted(), o.width, {
         title, legend: o.legend, scaleBar: tissue && o.scaleBar, umPerUnit: page.meta.um_per_px, features: drawn, mask: view.selected,
         images: tissue && o.histology ? await Promise.all(images.map(async (i) => ({ ...i, href: await asDataUrl(i.url), opacity: page.controls.histology }))) : [],
@@ -174,7 +174,7 @@
 
     profile() {
       const { trajectory } = this.page.findings;
-      return this.page.data.profile({ ...trajectory.question(), ...trajectory.profileOptions() });
+      return trajectory.data.profile({ ...trajectory.question(), ...trajectory.profileOptions() });
     }
 
     // --- the numbers behind it --------------------------------------------------------------------------------

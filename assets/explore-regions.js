@@ -19,6 +19,7 @@
       this.findings = findings;
       this.measures = new Map();
       this.marked = new Set(); // ids chosen beside the active one, for what is done to several
+      this.aligned = null; // on a section as measured: the result with its pixels where the alignment puts them
       this.carried = null; // on a section as measured: id -> the feature there; null where no alignment leads there
       this.list = new ns.ShapeList(this);
       this.clock = setInterval(() => this.paintSaved(), 1000);
@@ -48,7 +49,7 @@
 
     /** Another result is shown: what was drawn goes where its frame is. */
     async follow() {
-      this.carried = null;
+      this.carried = this.aligned = null;
       if (!this.straight) await this.carry();
       this.page.toolbar?.limit();
       this.list.offerColumns();
@@ -59,11 +60,12 @@
     async carry() {
       const { features } = this.document;
       try {
-        const { geometries } = await this.annotations.ask("carry", { geometries: features.map((f) => f.geometry), to: "sm" });
+        const { geometries, aligned } = await this.annotations.ask("carry", { geometries: features.map((f) => f.geometry), to: "sm" });
+        this.aligned = aligned.sm === this.page.meta.result ? aligned.result : null;
         this.carried = new Map(features.map((f, i) => [f.id, { ...f, geometry: geometries[i] }]));
       } catch (error) {
         if (error.status === undefined) this.page.say(ns.words(error), "stop");
-        this.carried = null; // not aligned yet: the note on the view says so
+        this.carried = this.aligned = null; // not aligned yet: the note on the view says so
       }
     }
 

@@ -54,9 +54,18 @@
 
     get page() { return this.findings.page; }
 
+    /** The result in whose places a path is measured: the one that is shown, or, where that is a section as measured, its
+     *  pixels where the alignment puts them; there the lengths are those of the tissue in the ST image. */
+    get source() {
+      const { meta } = this.page;
+      return meta?.frame === "st" ? meta.result : this.findings.regions.aligned;
+    }
+
+    get data() { return new ns.Data(this.source); }
+
     /** The path that is shown: the active one, else the last drawn. */
     path() {
-      if (this.page.meta?.frame !== "st") return null;
+      if (!this.source) return null;
       const paths = this.findings.document.features.filter((f) => f.properties.kind === "trajectory");
       return paths.find((f) => f.id === this.findings.active) || paths[paths.length - 1] || null;
     }
@@ -103,7 +112,7 @@
     requestProfile() {
       const question = this.question();
       if (!question) return;
-      const request = { ...question, result: this.page.meta.result, ...this.profileOptions() };
+      const request = { ...question, result: this.source, ...this.profileOptions() };
       const text = JSON.stringify(request);
       if (text === this.lastProfile) return;
       this.lastProfile = text;
@@ -177,13 +186,13 @@
       if (!question || !this.ranking.open) return;
       const { kind, text } = this.ranking;
       if (kind === "list" && !text.trim()) return this.sayRanking("Write genes, metabolites or m/z above, one a line or with commas.");
-      const asked = JSON.stringify([this.page.meta.result, question, kind, text]);
+      const asked = JSON.stringify([this.source, question, kind, text]);
       if (asked === this.lastRanking) return;
       this.lastRanking = asked;
       if (!this.ranked) this.sayRanking("Testing every feature along the path …");
       try {
         const features = await this.listed();
-        const answer = await this.page.data.along({ ...question, features, kind: ["ST", "SM"].includes(kind) ? kind : null });
+        const answer = await this.data.along({ ...question, features, kind: ["ST", "SM"].includes(kind) ? kind : null });
         if (asked !== this.lastRanking) return;
         this.ranked = answer;
         this.paintRanking();

@@ -95,7 +95,7 @@
       this.setLayers();
       $("explore-histology-row").hidden = !meta.images.length;
       if (this.controls) this.applyMarks();
-      $("explore-count").textContent = result.countText();
+      $("explore-count").textContent = $("explore-count").title = result.countText();
       await this.startColours(first);
       this.findings.clearSelection();
       await this.findings.regions.follow();
@@ -292,7 +292,7 @@
 
     defaultWidth() {
       const pitch = this.meta.um_per_px ? this.meta.spot.pitch_px * this.meta.um_per_px : 100;
-      return Math.round((3 * pitch) / 10) * 10;
+      return Number((3 * pitch).toPrecision(2)); // never 0, however small the pixels are
     }
 
     // --- the view ---------------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ class Export:
     CONTENTS = "export-contents"
     PARTS = "export-parts"
     WRITE = "export-write"
-    JOB = "export-job"
+    WHY_NOT = "export-why-not"
     FILES = "export-files"
     WANTED = "export-wanted"
     WAITING = "export-waiting"

@@ -107,10 +107,12 @@ def stroke(sample: str) -> dict[str, Any]:
 
 @bp.post("/carry")
 def carry(sample: str) -> dict[str, Any]:
-    """``{geometries, to}`` -> ``{geometries}`` through the chosen alignment: *to* 'st' from pixels of the SM section as
-    measured, or *to* 'sm' from the frame of the ST image."""
-    body = json_body("geometries", "to")
-    return {"geometries": carrying.carried(backend().workspace, sample, body["geometries"], to=body["to"])}
+    """``{geometries, to}`` -> ``{geometries, aligned}`` through the chosen alignment *aligned*: *to* 'st' from pixels
+    of the SM section as measured, or *to* 'sm' from the frame of the ST image."""
+    body, workspace = json_body("geometries", "to"), backend().workspace
+    geometries = carrying.carried(workspace, sample, body["geometries"], to=body["to"])
+    aligned = workspace.choices(sample)["align"]
+    return {"geometries": geometries, "aligned": {"result": aligned.id, "sm": aligned.inputs.get("sm")}}
 
 
 @bp.post("/save")

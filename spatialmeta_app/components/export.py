@@ -15,6 +15,7 @@ from spatialmeta_app.services.export import PARTS, Contents, Slot, size
 from spatialmeta_app.services.steps import TITLES, when
 
 STEP = "export"
+NOTHING = "A joint object that is up to date is needed."
 FILE_ICONS = {"geojson": "pentagon", "transform": "bounding-box", "spots": "table", "script": "terminal"}
 
 
@@ -25,7 +26,13 @@ def layout() -> html.Div:
             panel(
                 "AnnData",
                 _parts(),
-                steps.run_button(STEP, "Write h5ad", "file-earmark-arrow-down"),
+                html.Fieldset(
+                    steps.run_button(STEP, "Write h5ad", "file-earmark-arrow-down"),
+                    id=Export.WRITE,
+                    disabled=True,
+                    **{"aria-describedby": Export.WHY_NOT},
+                ),
+                html.Div(id=Export.WHY_NOT, className="sm-note mt-2"),
                 html.Div(id=Export.FILES),
             ),
             **{"aria-label": "Write the AnnData file"},
@@ -104,7 +111,7 @@ def contents(found: Contents | None, parts: Sequence[str], way: str) -> html.Div
         return empty(
             "box-seam",
             "Nothing to export yet",
-            "A joint object that is up to date is needed: run the steps up to Reassign (one section: Features).",
+            f"{NOTHING} Run the steps up to Reassign (one section: Features).",
             button_link(f"Go to {way.rsplit('/', 1)[-1].capitalize()}", way, icon_name="arrow-right"),
         )
     kinds = ", ".join(f"{n:,} {'genes' if k == 'ST' else 'metabolites'}" for k, n in found.features.items())

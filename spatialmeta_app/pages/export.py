@@ -33,18 +33,21 @@ def layout(project: str = "", sample: str = "", **_query: str) -> Any:
 
 @callback(
     Output(Export.CONTENTS, "children"),
+    Output(Export.WRITE, "disabled"),
+    Output(Export.WHY_NOT, "children"),
     Output(Steps.of(Steps.GIVEN, STEP), "data"),
     Input(Export.PARTS, "value"),
     Input(Shell.JOBS_ENDED, "data"),
     State(Shell.URL, "pathname"),
 )
-def show_contents(parts: list[str], _ended: Any, pathname: str) -> tuple[Any, dict[str, Any]]:
-    """What the file would hold; the parts go to the job."""
+def show_contents(parts: list[str], _ended: Any, pathname: str) -> tuple[Any, bool, str, dict[str, Any]]:
+    """What the file would hold, and why it can not be written yet; the parts go to the job."""
     project, sample = _steps.place(pathname)
     found = service.contents(backend(), sample)
     page = projects.next_page(backend().workspace.status(sample))
     way = "reassign" if page == "explore" else page  # all is there, but out of date
-    return component.contents(found, parts, f"/p/{project}/{sample}/{way}"), {"parts": parts}
+    listed = component.contents(found, parts, f"/p/{project}/{sample}/{way}")
+    return listed, found is None, "" if found else component.NOTHING, {"parts": parts}
 
 
 @callback(

@@ -266,6 +266,8 @@ def mirrored(workspace: Workspace) -> tuple[Explored, RegistrationResult]:
     found = RegistrationResult(Affine.of(matrix, np.array([6900.0, 5800.0])), UM_PER_PX, Quality(1.0, 1.0, 1.0, 1.0))
     raw, aligned = made.joint.copy(), made.joint.copy()
     raw.obsm["spatial"] = found.inverse(np.asarray(made.joint.obsm["spatial"], dtype=float))
+    raw_um = UM_PER_PX * np.sqrt(abs(np.linalg.det(matrix)))
+    raw.uns["spatialmeta"] = dict(raw.uns["spatialmeta"]) | {"um_per_px": raw_um}
     aligned.uns["spatialmeta"] = dict(aligned.uns["spatialmeta"]) | {"alignment": found.to_dict()}
     sm = add_result(workspace, made.sample, "sm", raw, {})
     add_result(workspace, made.sample, "align", aligned, {"st": made.results["st"].id, "sm": sm.id})
@@ -318,6 +320,29 @@ def test_a_region_is_carried_through_the_alignment(page: Page, mirrored, workspa
     settled(page)
     page.locator(".ex-item .ex-name").click()
     np.testing.assert_array_equal(selected(page), chosen)
+
+
+def test_a_path_on_the_section_as_measured_has_its_profile(page: Page, mirrored, workspace: Workspace) -> None:
+    """Drawn in the raw frame, measured in µm of the ST image; its corridor holds the spots that shapely finds."""
+    sample, found = mirrored
+    line = np.array([[1700.0, 2500.0], [3800.0, 2600.0], [5200.0, 4300.0]])
+    visit(page, f"{sample.path}?result={sample.results['sm'].id}")
+    tool(page, "trajectory")
+    click_through(page, found.inverse(line))
+    settled(page)
+    page.keyboard.press("Enter")
+    (feature,) = Annotations(workspace).head(sample.sample).document["features"]
+    kept = shapely.LineString(feature["geometry"]["coordinates"])
+    expect(page.locator("#explore-profile .xtitle")).to_have_text("position (mm)")
+    drawn = "() => Math.max(...document.querySelector('#explore-profile .js-plotly-plot')._fullData[0].x)"
+    assert page.evaluate(drawn) == pytest.approx(kept.length * UM_PER_PX / 1000, rel=1e-3)
+    page.keyboard.press("h")
+    expect(page.locator("#explore-along li").first).to_be_visible()
+    width = feature["properties"]["width_um"] / UM_PER_PX
+    near = int((shapely.distance(kept, shapely.points(sample.xy)) <= width / 2).sum())
+    expect(page.locator("#explore-rank-note")).to_contain_text(f"tested in {near} spots")
+    page.locator("#explore-along .ex-name").first.click()
+    settled(page)
 
 
 def test_groups_classes_and_combinations(page: Page, sample: Explored, head, axe) -> None:

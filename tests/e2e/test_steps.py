@@ -64,6 +64,9 @@ def test_a_step_without_its_input_leads_to_the_right_page(page: Page, app_server
     expect(page.get_by_role("link", name="Go to Align")).to_be_visible()
     page.goto(bare.path("export"))
     expect(page.get_by_text("Nothing to export yet")).to_be_visible()
+    expect(page.get_by_role("button", name="Write h5ad")).to_be_disabled()
+    expect(page.locator("#export-why-not")).to_contain_text("A joint object that is up to date is needed")
+    axe(page)
     page.get_by_role("link", name="Go to Align").click()
     page.wait_for_url("**/align")
 
