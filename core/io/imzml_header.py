@@ -312,8 +312,8 @@ def _check_sum(meta: dict[str, str], ibd: Path) -> None:
             one.update(block)
     if one.hexdigest() != declared[kind]:
         raise UntrustedFileError(
-            f"an .ibd with the {kind.upper()} that the imzML gives",
-            found=f"{one.hexdigest()} for {ibd.name}",
+            f"an .ibd with the {kind.upper()} that the imzML gives, {declared[kind][:12]}…",
+            found=f"{one.hexdigest()[:12]}… for {ibd.name}",
             mend="The .ibd was changed or cut; copy or export it again.",
         )
 

@@ -99,9 +99,11 @@ def key_field() -> html.Div:
     )
 
 
-def tiles(sections: Mapping[str, Section], image: str | None) -> list[Component]:
-    """The three pictures: both sections and the histology."""
+def tiles(sections: Mapping[str, Section], image: str | None, *, given: bool) -> list[Component]:
+    """The three pictures: both sections and the histology, which may be *given* before the ST section it belongs to."""
     hint = "" if image else "No image. It is optional: choose or drop one."
+    if given and sections["st"].result is None:
+        hint = "The image is here; it is shown once there is an ST section."
     histology = tile("Histology", Picture(image=image), "", hint, None)
     return [section_tile(sections["st"]), section_tile(sections["sm"]), histology]
 
@@ -170,7 +172,7 @@ def _check_panel(section: Section) -> html.Div:
     if section.result is None:
         return panel(title, html.Div("Nothing to check yet.", className="sm-muted"))
     count = {level: sum(f.level == level for f in section.findings) for level in ("blocking", "warning")}
-    words = [f"{n} {level}" for level, n in count.items() if n]
+    words = [f"{n} {level}{'s' if level == 'warning' and n > 1 else ''}" for level, n in count.items() if n]
     return panel(title, checks(section.findings), note=", ".join(words) or "all in order")
 
 

@@ -69,13 +69,13 @@ def refresh(_jobs: Any, _uploaded: Any, pathname: str) -> tuple:
     place = Place.from_path(pathname)
     if place is None or place.page != "data":
         return (no_update, no_update, no_update, [no_update] * len(imports.SLOTS), *[no_update] * 4)
-    found = _sections(place)
-    sm = found["sm"]
+    found, workspace = _sections(place), backend().workspace
+    held, sm = imports.files_in_use(workspace, place.project, place.sample), found["sm"]
     return (
-        sections.tiles(found, imports.image_of(backend().workspace, found["st"])),
+        sections.tiles(found, imports.image_of(workspace, found["st"]), given=bool(held["image"])),
         sections.check_panels(found),
         sections.next_step(found, f"/p/{place.project}/{place.sample}"),
-        _slot_states(place),
+        [sections.files(held[slot.name]) for slot in imports.SLOTS],
         [{"label": name, "value": name} for name in sm.spatial_keys],
         sm.spatial_key,
         sm.spatial_key,
@@ -87,11 +87,6 @@ def _sections(place: Place) -> dict[str, imports.Section]:
     b = backend()
     here = {"project": place.project, "sample": place.sample}
     return {kind: imports.section(b.workspace, b.jobs, kind=kind, **here) for kind in imports.SECTIONS}
-
-
-def _slot_states(place: Place) -> list[Any]:
-    held = imports.files_in_use(backend().workspace, place.project, place.sample)
-    return [sections.files(held[slot.name]) for slot in imports.SLOTS]
 
 
 def _start(pathname: str, kind: str, scale: float | None, key: str | None = None) -> None:

@@ -155,6 +155,22 @@ def test_a_tile_tells_size_progress_and_failure() -> None:
     assert "Waits for the .ibd file" in texts(sections.section_tile(waits))
 
 
+def test_a_histology_without_its_section_says_what_it_waits_for() -> None:
+    none, sm = section(result=None), section(kind="sm")
+    assert "once there is an ST section" in texts(sections.tiles({"st": none, "sm": sm}, None, given=True)[2])
+    for st, given in ((none, False), (section(), True)):
+        assert "No image." in texts(sections.tiles({"st": st, "sm": sm}, None, given=given)[2])
+    assert "image" not in texts(sections.tiles({"st": section(), "sm": sm}, "/image.jpg", given=True)[2])
+
+
+def test_checks_are_counted_in_words() -> None:
+    found = [Finding("blocking", "Counts", "x"), *(Finding("warning", name, "x") for name in ("Histology", "Size"))]
+    st, sm = sections.check_panels({"st": section(findings=tuple(found)), "sm": section(findings=tuple(found[:2]))})
+    assert "1 blocking, 2 warnings" in texts(st)
+    assert "1 blocking, 1 warning" in texts(sm)
+    assert "warnings" not in texts(sm)
+
+
 def test_cards_tell_how_far_a_project_is() -> None:
     status = {"st": "done", "sm": "done", "align": "done", "reassign": "stale"}
     built = cards.project_card(Card(Project("p", "Brain", "ada", 0.0), 2, status, "/p/p/s/features", Picture()))
