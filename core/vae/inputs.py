@@ -104,7 +104,5 @@ def matrix_of(joint: ad.AnnData, modality: Modality, config: IntegrateConfig) ->
 
 def normalized_total(joint: ad.AnnData, modality: Modality) -> np.ndarray:
     """Sum of a spot's normalised rates over the modality's features, shape (spots,)."""
-    if keys.NORMALIZED not in joint.layers:
-        raise DataError(f"layers['{keys.NORMALIZED}']", found=", ".join(joint.layers), mend="Run features first.")
     rates = sparse.csr_matrix(joint.layers[keys.NORMALIZED][:, columns_of(joint, modality)])
     return np.asarray(rates.expm1().sum(1)).ravel()

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from core import keys
 from core.context import Context
-from core.errors import NotConvergedError
+from core.errors import DataError, NotConvergedError
 from core.options import check
 from core.vae.config import IntegrateConfig, as_plain
 from core.vae.contributions import learn
@@ -66,6 +66,7 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
     dataset, shifts = make_dataset(joint, matrices, module, codes)
     target_sums = dict(joint.uns.get(keys.UNS, {}).get(keys.TARGET_SUMS, {}))
     model = Model(module, settings, columns, levels, target_sums, shifts=shifts)
+    _check_output(joint, model)
     context.progress(0.0, f"training on {len(dataset)} spots")
     try:
         history = fit(module, dataset, settings, context)
@@ -77,6 +78,18 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
         model = replace(model, contrasts=learn(dataset, embeddings.joint))
     _keep(model, context)
     return _result(joint, model, dataset, embeddings, history)
+
+
+def _check_output(joint: ad.AnnData, model: Model) -> None:
+    """Refuse before the training what could not be written after it."""
+    model.level(model.config.correct_to)
+    counted = any(m.likelihood in COUNT_LIKELIHOODS for m in model.module.modalities)
+    if model.config.reconstruct and counted and keys.NORMALIZED not in joint.layers:
+        raise DataError(
+            f"layers['{keys.NORMALIZED}'], whose scale the reconstruction has",
+            found=", ".join(joint.layers),
+            mend="Run features first, or switch reconstruct off.",
+        )
 
 
 def _keep(model: Model, context: Context) -> None:

@@ -100,7 +100,7 @@ class Model:
     def decode(self, latent: np.ndarray, *, correct_to: str = "") -> dict[str, np.ndarray]:
         """Expected values of latent means (n, n_latent) by modality, for a level of the first batch column or, if
         empty, the mean batch. Counts: shares of the spot's total; intensities: the scale of training."""
-        level = self._level(correct_to)
+        level = self.level(correct_to)
         device = next(self.module.parameters()).device
         parts: dict[str, list[np.ndarray]] = {m.name: [] for m in self.module.modalities}
         self.module.eval()
@@ -116,7 +116,8 @@ class Model:
                     parts[m.name].append(values.cpu().numpy())
         return {name: np.concatenate(pieces) for name, pieces in parts.items()}
 
-    def _level(self, name: str) -> int:
+    def level(self, name: str) -> int:
+        """Number of a level of the first batch column, -1 for '', the mean batch; DataError for another name."""
         if not name:
             return -1
         levels = self.batch_levels[0] if self.batch_levels else ()
