@@ -48,12 +48,22 @@ def slot_panel(slot: Slot, project: str, sample: str, *more: Children) -> html.D
     return panel(slot.title, html.Div(parts, className="sm-slot", **data))
 
 
-def files(uploads: Sequence[Upload]) -> list[Component]:
-    """The files a slot holds."""
+#: state of the import -> icon of its files and what it says
+FILE_ICONS = {
+    "done": ("file-earmark-check sm-ok", "Imported"),
+    "failed": ("file-earmark-x sm-blocking", "Not imported"),
+    "": ("file-earmark", "Not imported yet"),
+}
+
+
+def files(uploads: Sequence[Upload], section: Section) -> list[Component]:
+    """The files a slot holds; *section* is what their import makes."""
+    state = section.job.state if section.job else "done" if section.result else ""
+    name, title = FILE_ICONS.get(state, FILE_ICONS[""])
     return [
         html.Div(
             [
-                icon("file-earmark-check", className="sm-ok"),
+                icon(name, title=title),
                 html.Span(u.filename, className="sm-transfer-name", title=u.filename),
                 html.Span(gib(u.size), className="sm-note sm-num"),
             ],

@@ -75,7 +75,7 @@ def refresh(_jobs: Any, _uploaded: Any, pathname: str) -> tuple:
         sections.tiles(found, imports.image_of(workspace, found["st"]), given=bool(held["image"])),
         sections.check_panels(found),
         sections.next_step(found, f"/p/{place.project}/{place.sample}"),
-        [sections.files(held[slot.name]) for slot in imports.SLOTS],
+        [sections.files(held[slot.name], found[imports.kind_of(slot.name)]) for slot in imports.SLOTS],
         [{"label": name, "value": name} for name in sm.spatial_keys],
         sm.spatial_key,
         sm.spatial_key,

@@ -299,3 +299,4 @@ def test_a_file_that_lies_is_refused_in_one_sentence(page: Page, tmp_path: Path)
     tile = page.locator(".sm-tile").first
     expect(tile).to_contain_text("The file could not be imported.", timeout=IMPORT_MS)
     expect(tile).to_contain_text("Expected")
+    expect(slot(page, "st").get_by_title("Not imported")).to_be_visible()
