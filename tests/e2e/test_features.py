@@ -61,13 +61,19 @@ def test_quality_is_counted_while_the_slider_moves(page: Page, seeded: Seeded, a
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.post_data or ""))
     slider = page.get_by_label("Slider: Counts ≥")
+    painted = "document.querySelector('.sm-qc-map').toDataURL()"
+    maps = {page.evaluate(painted)}
     # as a pointer that still holds the slider: input events alone
     for share in (100, 300, 400):
         slider.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", share)
         limit = float(field(page, "features", "min_counts").input_value())
         stay = int((total >= limit).sum())
         assert page.locator(".sm-qc-count").text_content() == f"{stay:,} of {joint.n_obs:,} spots stay"
+        missed = page.locator("[data-setting=min_counts] .sm-qc-missed")
+        assert missed.text_content() == (f"{joint.n_obs - stay:,} out" if stay < joint.n_obs else "")
+        maps.add(page.evaluate(painted))
     assert 0 < stay < joint.n_obs
+    assert len(maps) >= 3  # the map follows too
     limited = [body for body in asked if "min_counts" in "".join(json.loads(body or "{}").get("changedPropIds", []))]
     assert not limited  # no word to the server until it is let go
     slider.evaluate("e => e.dispatchEvent(new Event('change', {bubbles: true}))")
