@@ -110,7 +110,7 @@
       const wanted = grid ? page.context.samples.filter((s) => s.id !== page.context.sample && s.result).slice(0, MOST_SAMPLES) : this.beside;
       const shape = JSON.stringify([grid, wanted.map((w) => w.id || ns.wordsOf(w)), page.result.id]);
       this.paintChips();
-      page.title(grid ? page.context.samples.find((s) => s.id === page.context.sample)?.name : wanted.length ? page.state.colour.name : null);
+      page.title(grid ? page.context.samples.find((s) => s.id === page.context.sample)?.name : wanted.length ? page.state.colour?.name : null);
       if (shape === this.shape) return;
       if (grid) await Promise.all(wanted.map((s) => this.open(s.result)));
       if (!page.alive) return;

@@ -135,6 +135,8 @@
     async startColours(first) {
       const query = this.asked, { result } = this;
       const wanted = first ? query.colour : this.state.colour && ns.wordsOf(this.state.colour);
+      this.state.colour = null; // that of the result before means nothing to this one until it is found here,
+      this.turn = (this.turn || 0) + 1; // nor does what is on its way for it
       this.state.colour = (wanted && (await result.find(wanted))) || this.meta.first;
       const second = first ? query.second : this.state.second?.name;
       this.state.second = second ? await result.find(`feature:${second}`) : null;
@@ -193,7 +195,7 @@
     showRasters() {
       const { second, limits } = this.shared;
       for (const each of this.rasters) {
-        const seen = this.meta.raster && (each.space === "spatial" || this.meta.umap);
+        const seen = this.meta.raster && this.state.colour && (each.space === "spatial" || this.meta.umap);
         each.show(this.data.base, seen ? this.rasterQuery(this.result, this.state.colour, { second, space: each.space, limits, leader: true }) : null);
       }
       this.panes.paint(limits, (view, result) => this.mark(view, result));

@@ -79,7 +79,7 @@ def _demo(found: list[projects.Card]) -> Any:
 def _mine(mine: list[projects.Card]) -> list[Any]:
     if not mine:
         demo = ", or walk through the demonstration to see how it goes" if backend().settings.demo else ""
-        text = f"Name your first project on the left{demo}."
+        text = f"Name your first project{demo}."
         return [html.Div(empty("folder-plus", "No project of your own yet", text), className="sm-panel sm-fill")]
     heading = html.H2([html.Span("My projects"), html.Span(str(len(mine)), className="sm-note")], className="sm-head")
     return [heading, html.Div([cards.project_card(card) for card in mine], className="sm-cards")]
