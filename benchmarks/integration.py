@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import limit, peers
-from benchmarks.joint_samples import MILD, Pair, dlpfc, simulated, vicari
+from benchmarks.joint_samples import MILD, Pair, dlpfc, ideals, simulated, vicari
 from benchmarks.scores import Score, score
 
 SCRIPTS = {"authors": "authors_integrate.py", "totalVI": "totalvi.py", "SpatialGlue": "spatialglue.py"}
 SEVERAL = {"single": "multi", "paper-single": "paper-multi"}
-COLUMNS = ("k-means", "mixture", "iLISI", "batch ASW", "genes", "metabolites", "AUC", "CPU s", "MB")
+MIXING = ("iLISI", "CiLISI", "batch ASW", "shuffled")
+COLUMNS = ("k-means", "mixture", *MIXING, "genes", "metabolites", "AUC", "CPU s", "MB")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -150,7 +151,11 @@ def _simulated(given: argparse.Namespace, part: str, **size: float) -> None:
         for name, row in _methods(given).items():
             rows.setdefault(name, []).append(row(f"{part}-{given.spots}-{seed}", pair))
             print(f"  {part}, seed {seed}, {name}: {_cells(rows[name][-1].values)}", file=sys.stderr, flush=True)
+        for name, z in ideals(pair).items() if size["samples"] > 1 else ():
+            rows.setdefault(name, []).append(_judge(pair, {"embedding": z}, {}))
     _table(part, rows)
+    if size["samples"] > 1:
+        print("  shuffled: batch ASW where the samples are at random within each true domain of the same embedding")
 
 
 def _methods(given: argparse.Namespace | None) -> dict[str, Callable[[str, Pair], Score]]:

@@ -75,6 +75,22 @@ def _reassigned(sample: SimulatedSample, thinned: float, noise: float, rng: np.r
     return Pair(joint, domain, seen_by, log_mean)
 
 
+def ideals(pair: Pair) -> dict[str, np.ndarray]:
+    """Embeddings (spots, axes) beside which mixing is read: the true domains with noise that no sample has of its own
+    (as much as leaves an adjusted Rand index of 0.9), the noiseless levels without a batch effect, random numbers."""
+    from sklearn.decomposition import PCA
+
+    rng = np.random.default_rng(0)
+    domains = np.unique(pair.domain, return_inverse=True)[1]
+    exact = np.eye(domains.max() + 1)[domains]
+    levels = np.hstack([pair.log_mean[kind] for kind in (keys.ST, keys.SM)])
+    return {
+        "true domains": exact + 0.3 * rng.standard_normal(exact.shape),
+        "true levels": PCA(20, random_state=0).fit_transform(levels),
+        "random numbers": rng.standard_normal((len(exact), 10)),
+    }
+
+
 def dlpfc() -> Pair | None:
     """`dlpfc_151673_pair` reassigned with the true alignment; the manual layers are the domains, '' where there is
     none. None where the data are not there."""

@@ -27,7 +27,9 @@ class Score:
     ari_kmeans: float
     ari_mixture: float
     ilisi: float
+    cilisi: float
     batch_asw: float
+    shuffled_asw: float
     genes: float
     metabolites: float
     contribution_auc: float
@@ -50,7 +52,9 @@ def score(pair: Pair, arrays: dict[str, np.ndarray], *, cpu_s: float, mb: float)
         ari_kmeans=ari(z, domain, k_means),
         ari_mixture=ari(z, domain, mixture),
         ilisi=ilisi(z, sample) if mixed else np.nan,
+        cilisi=cilisi(z, sample, domain) if mixed else np.nan,
         batch_asw=batch_asw(z, sample, domain) if mixed else np.nan,
+        shuffled_asw=batch_asw(z, shuffled(sample, domain), domain) if mixed else np.nan,
         genes=denoising(arrays.get("st"), pair.log_mean.get("ST"), sample),
         metabolites=denoising(arrays.get("sm"), pair.log_mean.get("SM"), sample),
         contribution_auc=contribution_auc(arrays.get("contribution"), pair.seen_by[rows]),
@@ -82,11 +86,36 @@ def mixture(z: np.ndarray, n: int) -> np.ndarray:
 
 def ilisi(z: np.ndarray, sample: np.ndarray) -> float:
     """Median inverse Simpson index of the samples among 30 neighbours, scaled to [0, 1] (Luecken et al. 2022)."""
+    return float(np.median(_lisi(z, sample, len(np.unique(sample)))))
+
+
+def cilisi(z: np.ndarray, sample: np.ndarray, domain: np.ndarray) -> float:
+    """iLISI among the spots of each true domain alone, mean over spots (CiLISI; Andreatta et al., Nat. Commun. 15, 872,
+    2024): embeddings that lay different domains onto each other get nothing for it. Domains of one sample are left
+    out."""
+    found = []
+    for name in np.unique(domain[domain != ""]):
+        spots = domain == name
+        if len(np.unique(sample[spots])) > 1:
+            found.append(_lisi(z[spots], sample[spots], len(np.unique(sample))))
+    return float(np.concatenate(found).mean()) if found else np.nan
+
+
+def _lisi(z: np.ndarray, sample: np.ndarray, n: int) -> np.ndarray:
+    """Inverse Simpson index of each spot's neighbours (spots,), scaled to [0, 1] with *n* samples in all."""
     near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(z) - 1)).fit(z).kneighbors(return_distance=False)
-    codes = np.unique(sample, return_inverse=True)[1]
-    n = codes.max() + 1
-    share = np.stack([(codes[near] == k).mean(axis=1) for k in range(n)])
-    return float((np.median(1 / (share**2).sum(axis=0)) - 1) / (n - 1))
+    share = np.stack([(sample[near] == code).mean(axis=1) for code in np.unique(sample)])
+    return (1 / (share**2).sum(axis=0) - 1) / (n - 1)
+
+
+def shuffled(sample: np.ndarray, domain: np.ndarray) -> np.ndarray:
+    """*sample* at random among the spots of each domain: how a mixing measure judges an embedding of this shape whose
+    samples do not differ at all."""
+    rng, found = np.random.default_rng(0), sample.copy()
+    for name in np.unique(domain):
+        spots = np.flatnonzero(domain == name)
+        found[spots] = sample[rng.permutation(spots)]
+    return found
 
 
 def batch_asw(z: np.ndarray, sample: np.ndarray, domain: np.ndarray) -> float:

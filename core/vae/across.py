@@ -1,9 +1,10 @@
-"""Neighbours in other samples: the spots that look most alike, where both think so.
+"""Partners in other samples: the spot of each that looks most alike, where both think so.
 
 Spots next to each other share most of what their encoder sees, noise included, so the embedding would set samples
-apart even without a batch effect. Here each spot also gets the mean of the spots it resembles in every other sample.
-Pairs are mutual nearest neighbours (Haghverdi et al., Nat. Biotechnol. 36, 421-427, 2018): a domain that another
-sample does not have finds no partner there, since what is nearest to it has nearer ones itself.
+apart even without a batch effect. Here partners see the mean of what each would see, as if samples were moved onto
+their barycentre, but no spot must have a partner. Pairs are mutual nearest neighbours (Haghverdi et al., Nat.
+Biotechnol. 36, 421-427, 2018): a domain that another sample does not have finds no partner there, since what is nearest
+to it has nearer ones itself; where a domain is larger in one sample, the rest of its spots stay by themselves.
 """
 
 from __future__ import annotations
@@ -138,6 +139,30 @@ def across(
     total = 1 + share.reshape(n, -1).sum(1)
     others = sparse.csr_matrix((weight, pairs.indices, pairs.indptr), shape=(n, n))
     return (sparse.diags(1 / total) @ (mix + others)).tocsr().astype(np.float32)
+
+
+def partners(guide: np.ndarray, pairs: sparse.csr_matrix, sample: np.ndarray) -> sparse.csr_matrix:
+    """Of *pairs* those by which each spot has at most one partner in every other sample: the nearest in *guide* (spots,
+    axes) first, then the nearest of spots that are both still free. Symmetric CSR of ones, shape (spots, spots)."""
+    upper = sparse.triu(pairs).tocoo()
+    apart = np.zeros(upper.nnz)
+    for axis in guide.T:
+        apart += (axis[upper.row] - axis[upper.col]) ** 2
+    order = np.argsort(apart, kind="stable")
+    rows, columns = upper.row[order], upper.col[order]
+    taken = np.zeros((len(sample), int(sample.max()) + 1), bool).tolist()  # lists: read one by one
+    of, kept = sample.tolist(), np.zeros(len(rows), bool)
+    for at, (i, j) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+        if not (taken[i][of[j]] or taken[j][of[i]]):
+            taken[i][of[j]] = taken[j][of[i]] = kept[at] = True
+    found = sparse.csr_matrix((np.ones(kept.sum(), np.float32), (rows[kept], columns[kept])), shape=pairs.shape)
+    return found + found.T
+
+
+def shared(mix: sparse.csr_matrix, partner: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Weights that give each spot the mean of what *mix* (row-stochastic) gives it and its partners, CSR float32."""
+    group = partner + sparse.identity(len(partner.indptr) - 1, dtype=np.float32)
+    return (sparse.diags(1 / np.asarray(group.sum(1)).ravel()) @ group @ mix).tocsr().astype(np.float32)
 
 
 @torch.no_grad()

@@ -94,7 +94,8 @@ class IntegrateConfig:
     )
     neighbours_across: int | None = option(
         None,
-        "most alike spots of every other sample whose mean joins it too, where each is among the other's; 0: none",
+        "most alike spots of every other sample among which a spot's partner is sought; partners share what the "
+        "encoder sees; 0: none",
         unit="spots",
         minimum=0,
         maximum=200,

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from core.vae.across import Shifts, across, aligned, fit_shifts, mutual_pairs
+from core.vae.across import Shifts, across, aligned, fit_shifts, mutual_pairs, partners, shared
 from core.vae.config import IntegrateConfig
 from core.vae.data import Correction, Transforming
-from core.vae.neighbours import guides, smoother
+from core.vae.neighbours import guides, principal, smoother
+
+LEADING = 6  # principal axes of a modality by which partners are chosen: more of them tell noise
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,15 @@ def mixing(
         guides=by if likeness else (),
         likeness=likeness,
     )
-    weights = mix
     if crossed:
         guide = aligned(by, sample, k)
         pairs = mutual_pairs(guide, sample, k)
-        weights = across(mix, guide, pairs, sample, k=k, likeness=likeness)
         if shifts is None:
             shifts = Shifts(tuple(map(str, levels)), fit_shifts(matrices, transforms, mix, pairs, sample))
-    if shifts is None:
-        return Mixing(weights)
-    return Mixing(weights, Correction(sample, shifts.of(levels)), shifts)
+    correction = None if shifts is None else Correction(sample, shifts.of(levels))
+    if crossed:  # a second look, with less noise, says which spot of each sample is the partner
+        calm = across(mix, guide, pairs, sample, k=k, likeness=likeness)
+        seen = principal(matrices, transforms, calm, sample, axes=LEADING, correction=correction)
+        guide = aligned(seen, sample, k)
+        mix = shared(mix, partners(guide, mutual_pairs(guide, sample, k), sample))
+    return Mixing(mix, correction, shifts)

@@ -8,13 +8,14 @@ modalities' plain means over the first ring.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from core.vae.data import PIECE, Transforming, smoothed
+from core.vae.data import PIECE, Correction, Transforming, smoothed
 
 RING = 6  # spots around a spot, of a hexagonal grid
 AXES = 10  # of a guide
@@ -91,14 +92,29 @@ def guides(
     """What the spots look like, one array (spots, at most 10) for each modality: the principal axes of the transformed
     means over a spot and its first ring, each sample's mean taken off, in which spots are then measured."""
     ring = smoother(xy, sample, k=RING, weight=RING / (RING + 1))
-    few = np.sort(np.random.default_rng(0).permutation(len(xy))[:AXES_FROM])
+    return principal(matrices, transforms, ring, sample, axes=AXES)
+
+
+def principal(
+    matrices: Mapping[str, sparse.csr_matrix],
+    transforms: Mapping[str, Transforming],
+    mix: sparse.csr_matrix,
+    sample: np.ndarray,
+    *,
+    axes: int,
+    correction: Correction | None = None,
+) -> list[np.ndarray]:
+    """The inputs that the weights *mix* make, less *correction*, on their *axes* leading principal axes within
+    samples; one array (spots, at most axes) for each modality."""
+    n = len(sample)
+    few = np.sort(np.random.default_rng(0).permutation(n)[:AXES_FROM])
     found = []
     for name, matrix in matrices.items():
-        axes = _axes(smoothed(matrix, ring, few, transforms[name]).float(), sample[few])
-        pieces = (np.arange(start, min(start + PIECE, len(xy))) for start in range(0, len(xy), PIECE))
-        found.append(
-            np.concatenate([(smoothed(matrix, ring, p, transforms[name]).float() @ axes).numpy() for p in pieces])
-        )
+        less = None if correction is None else partial(correction.of, name)
+        leading = _axes(smoothed(matrix, mix, few, transforms[name], less).float(), sample[few])[:, :axes]
+        pieces = (np.arange(start, min(start + PIECE, n)) for start in range(0, n, PIECE))
+        made = [(smoothed(matrix, mix, piece, transforms[name], less).float() @ leading).numpy() for piece in pieces]
+        found.append(np.concatenate(made))
     return found
 
 

@@ -9,7 +9,7 @@ from core.datasets import SimulateConfig, simulate
 from core.preprocessing import FeaturesConfig, select_features
 from core.reassignment import reassign
 from core.vae import IntegrateConfig, integrate, load
-from core.vae.across import across, aligned, least_squares_shifts, mutual_pairs
+from core.vae.across import across, aligned, least_squares_shifts, mutual_pairs, partners, shared
 from core.vae.data import Correction
 from core.vae.mixing import mixing
 from core.vae.modality import Transform
@@ -53,6 +53,43 @@ def test_weights_of_a_tiny_example_by_hand():
     np.testing.assert_allclose(found[0], [0.25, 0.25, 0.5 * a / (a + b), 0.5 * b / (a + b), 0], rtol=1e-6)
     np.testing.assert_allclose(found[1], [1 / 3, 1 / 3, 0, 1 / 3, 0], rtol=1e-6)
     np.testing.assert_allclose(found[4], [0, 0, 0, 0, 1])
+
+
+def test_partners_are_a_stable_matching():
+    # nearest first among free ones gives the matching in which no two spots would both rather have each other
+    # (Gale & Shapley 1962); with symmetric distances there is one
+    rng = np.random.default_rng(4)
+    guide, sample = rng.standard_normal((90, 3)), np.arange(90) % 3
+    pairs = mutual_pairs(guide, sample, 8)
+    found = partners(guide, pairs, sample)
+    assert (found != found.T).nnz == 0
+    assert found.multiply(pairs).nnz == found.nnz > 0
+    assert (found @ np.eye(3)[sample]).max() == 1  # at most one in every other sample
+    apart = np.linalg.norm(guide[:, None] - guide[None], axis=2)
+    own = np.full((90, 3), np.inf)
+    i, j = found.nonzero()
+    own[i, sample[j]] = apart[i, j]
+    i, j = pairs.nonzero()
+    assert (apart[i, j] >= np.minimum(own[i, sample[j]], own[j, sample[i]])).all()
+
+
+def test_partners_share_what_they_see_and_others_keep_theirs():
+    mix = sparse.csr_matrix(np.array([[0.5, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0.25, 0.75]], "f4"))
+    partner = sparse.csr_matrix(np.array([[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]], "f4"))
+    found = shared(mix, partner).toarray()
+    np.testing.assert_allclose(found[[0, 3]], [[0.25, 0.25, 0.125, 0.375]] * 2)
+    np.testing.assert_allclose(found[1:3], np.eye(4)[1:3])
+
+
+def test_the_rest_of_a_domain_that_is_larger_in_one_sample_stays_by_itself():
+    rng = np.random.default_rng(5)
+    domain = np.repeat([0, 1, 0, 1], [150, 50, 50, 150])  # three quarters of one sample, a quarter of the other
+    sample = np.repeat([0, 1], 200)
+    guide = 8 * np.eye(2)[domain] + 0.5 * rng.standard_normal((400, 2)) + 3.0 * sample[:, None]
+    moved = aligned([guide], sample, 30)
+    i, j = partners(moved, mutual_pairs(moved, sample, 30), sample).nonzero()
+    assert (domain[i] == domain[j]).all()
+    assert 60 < len(i) / 2 <= 100  # of 200: not more than the smaller share of each domain
 
 
 def domains(rng: np.random.Generator, missing: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
