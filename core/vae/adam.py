@@ -3,32 +3,66 @@ made, which takes seconds and 150 MB, and is not used here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.adam import adam
+
+#: calls what it is given with (0, n), ..., (n - 1, n), for an n of its choice
+Share = Callable[[Callable[[int, int], None]], None]
+
+
+def alone(work: Callable[[int, int], None]) -> None:
+    work(0, 1)
 
 
 class Adam:
-    """Moments of *parameters* that are trained together, with :meth:`step` and a state that can be stored."""
+    """Moments of *parameters* that are trained together, with :meth:`step` and a state that can be stored.
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], learning_rate: float) -> None:
+    The values of all parameters are moved into one vector, and so are their gradients and moments: one call of
+    torch moves them all, and threads can share the work.
+    """
+
+    def __init__(self, parameters: Sequence[torch.nn.Parameter], learning_rate: float) -> None:
         self.parameters = list(parameters)
         self.learning_rate = learning_rate
-        self.means = [torch.zeros_like(p) for p in self.parameters]
-        self.squares = [torch.zeros_like(p) for p in self.parameters]
-        # one count each: a parameter may have no part in a loss
-        self.steps = [torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters]
+        self._values = self.vector()
+        for mine, p in zip(self.views(self._values), self.parameters, strict=True):
+            p.data = mine.copy_(p.data)
+        self._means, self._squares = self.vector(), self.vector()
+        self._steps = 0
+
+    def vector(self) -> Tensor:
+        """Zeros, one for each value of the parameters."""
+        return torch.zeros(sum(p.numel() for p in self.parameters), device=self.parameters[0].device)
+
+    def views(self, vector: Tensor) -> list[Tensor]:
+        """*vector* cut into the parameters' shapes and orders in memory."""
+        starts = torch.tensor([0] + [p.numel() for p in self.parameters[:-1]]).cumsum(0).tolist()
+        return [vector.as_strided(p.shape, p.stride(), at) for p, at in zip(self.parameters, starts, strict=True)]
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Move the parameters that have gradients, and forget these."""
-        moved = [k for k, p in enumerate(self.parameters) if p.grad is not None]
-        lists = (self.parameters, [p.grad for p in self.parameters], self.means, self.squares, [], self.steps)
+    def step(self, gradients: Sequence[Tensor], share: Share = alone) -> None:
+        """Move the parameters against the sum of *gradients*, vectors of which the first becomes that sum; *share* may
+        spread the work."""
+        self._steps += 1
+        share(lambda part, parts: self._move(gradients, part, parts))
+
+    def _move(self, gradients: Sequence[Tensor], part: int, parts: int) -> None:
+        rows = slice(*(k * len(self._values) // parts for k in (part, part + 1)))
+        total = gradients[0][rows]
+        for other in gradients[1:]:
+            total += other[rows]
         adam(
-            *([values[k] for k in moved] if values else [] for values in lists),
-            fused=self.parameters[0].device.type in {"cpu", "cuda"},
+            [self._values[rows]],
+            [total],
+            [self._means[rows]],
+            [self._squares[rows]],
+            [],
+            [torch.tensor(self._steps - 1.0, device=total.device)],  # it counts on by itself
+            fused=total.device.type in {"cpu", "cuda"},
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
@@ -37,15 +71,13 @@ class Adam:
             eps=1e-8,
             maximize=False,
         )
-        for p in self.parameters:
-            p.grad = None
 
-    def state(self) -> dict[str, list[torch.Tensor]]:
-        return {"means": self.means, "squares": self.squares, "steps": self.steps}
+    def state(self) -> dict[str, Any]:
+        return {"means": self._means, "squares": self._squares, "steps": self._steps}
 
     @torch.no_grad()
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state` gave, in place."""
-        for name, values in self.state().items():
-            for mine, theirs in zip(values, state[name], strict=True):
-                mine.copy_(theirs)
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state` gave."""
+        self._means.copy_(state["means"])
+        self._squares.copy_(state["squares"])
+        self._steps = state["steps"]

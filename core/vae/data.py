@@ -83,6 +83,7 @@ class Dataset:
         correction: Correction | None = None,
     ) -> None:
         self.matrices = dict(matrices)
+        self._totals = {name: _totals(matrix) for name, matrix in self.matrices.items()}
         self.batch = np.ascontiguousarray(batch, dtype=np.int64)
         self.smoother, self._correction = smoother, correction
         self._transforms: dict[str, nn.Module] = {}
@@ -105,10 +106,19 @@ class Dataset:
 
     def take(self, rows: np.ndarray, device: torch.device) -> Minibatch:
         """The minibatch of the given spots, int64 (n,)."""
-        targets = {name: _rows(matrix, rows).to(device) for name, matrix in self.matrices.items()}
+        targets = {name: self._rows(name, rows).to(device) for name in self.matrices}
         smoothed = () if self.smoother is None else self._transforms
         inputs = {name: self._input(name, rows).to(device).float() for name in smoothed}
         return Minibatch(targets, inputs, torch.from_numpy(self.batch[rows]).to(device))
+
+    def _rows(self, name: str, rows: np.ndarray) -> Rows:
+        """Of a matrix without duplicate entries."""
+        from core.vae import loops
+
+        matrix = self.matrices[name]
+        values = np.empty((len(rows), matrix.shape[1]), np.float32)
+        loops.dense_rows(matrix.indptr, matrix.indices, matrix.data, rows, values)
+        return Rows(torch.from_numpy(values), self._totals[name][rows])
 
     def _input(self, name: str, rows: np.ndarray) -> Tensor:
         if name in self._prepared:
@@ -146,13 +156,8 @@ def smoothed(
     return out
 
 
-def _rows(matrix: sparse.csr_matrix, rows: np.ndarray) -> Rows:
-    """Of a matrix without duplicate entries."""
-    from core.vae import kernels
-
-    values, totals = np.empty((len(rows), matrix.shape[1]), np.float32), np.empty(len(rows), np.float32)
-    kernels.dense_rows(matrix.indptr, matrix.indices, matrix.data, rows, values, totals)
-    return Rows(torch.from_numpy(values), torch.from_numpy(totals))
+def _totals(matrix: sparse.csr_matrix) -> Tensor:
+    return torch.from_numpy(np.asarray(matrix.sum(1, dtype=np.float64), dtype=np.float32).ravel())
 
 
 def batches(spots: np.ndarray, size: int) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Compiled loops over minibatches on the CPU, in float32: a likelihood with all its derivatives in one pass.
+"""Compiled likelihoods over minibatches on the CPU, in float32, with all their derivatives in one pass.
 
 Written out in torch operations these are some forty passes over memory, and most of a training step. The loops below
 hold no branch that depends on data, and their exp and log are polynomials without calls, so that LLVM makes vector
@@ -52,7 +52,7 @@ def _float(_: object, x: types.Type) -> tuple:
 
 
 @intrinsic
-def _wide(_: object) -> tuple:
+def wide(_: object) -> tuple:
     """Ask for the widest vectors in the function that calls this; LLVM by itself takes half of what AVX-512 has."""
 
     def ask(context: Any, builder: Any, _: object, __: object) -> Any:
@@ -134,7 +134,7 @@ def zinb_rows(
     n, p = x.shape
     share, theta, logs, inverse_theta = np.empty(p, f32), np.empty(p, f32), np.empty(p, f32), np.empty(p, f32)
     minus_log_r, rest, either = np.empty(CHUNK, f32), np.empty(CHUNK, f32), np.empty(CHUNK + 1, f32)
-    _wide()
+    wide()
     by_spot = len(log_theta) > 1
     total_value = 0.0
     for row in range(start, stop):
@@ -262,7 +262,7 @@ def gamma_by_feature(x, theta, d_theta):
     value = 0.0
     d_theta[:] = 0.0
     whole, cut, some = np.empty(CHUNK, i32), np.empty(CHUNK, u8), np.empty((TABLE, CHUNK), u8)
-    _wide()
+    wide()
     for first in range(0, p, CHUNK):
         piece = slice(first, min(first + CHUNK, p))
         sizes, slopes = theta[piece], d_theta[piece]
@@ -325,7 +325,7 @@ def gamma_by_spot(x, log_theta, theta_limit, start, stop, d_theta, value):
     """
     n, p = x.shape
     size, table = np.empty(p, f32), np.empty(p, f32)
-    _wide()
+    wide()
     total = 0.0
     for row in range(start, stop):
         counts, logs, slopes = x[row % n], log_theta[row], d_theta[row]
@@ -371,7 +371,7 @@ def gaussian_rows(x, mean, mean_bias, log_variance, variance_bias, limit, start,
     """Rows *start* to *stop* of the normal log-likelihood; x has n rows, which repeat. *mean* and *log_variance*, given
     without their biases (p,), are **overwritten** by the derivatives. value[0]: the log-likelihood."""
     n, p = x.shape
-    _wide()
+    wide()
     total = 0.0
     for row in range(start, stop):
         target, centre, logs = x[row % n], mean[row], log_variance[row]
@@ -387,21 +387,3 @@ def gaussian_rows(x, mean, mean_bias, log_variance, variance_bias, limit, start,
             logs[j] = HALF * (square - ONE) if abs(given) <= limit else ZERO
         total -= HALF * row_value
     value[0] = total
-
-
-@compiled(
-    *(
-        f"void({index}[::1], {index}[::1], float32[::1], int64[::1], float32[:,::1], float32[::1])"
-        for index in ("int32", "int64")
-    )
-)
-def dense_rows(indptr, indices, data, rows, out, totals):
-    """The given rows of a CSR matrix, dense, and their sums."""
-    for k in range(len(rows)):
-        dense = out[k]
-        dense[:] = ZERO
-        total = 0.0
-        for i in range(indptr[rows[k]], indptr[rows[k] + 1]):
-            dense[indices[i]] = data[i]
-            total += data[i]
-        totals[k] = total

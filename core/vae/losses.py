@@ -23,6 +23,7 @@ def gaussian_kernels(x: Tensor, widths: tuple[float, ...] = KERNEL_WIDTHS) -> Te
     """Sum over *widths* w of exp(-d² / 2w) between all rows of *x* (n, d), shape (n, n)."""
     norms = x.square().sum(1)
     squared = (norms[:, None] + norms[None] - 2 * x @ x.T).clamp_min(0)
+    squared = squared.fill_diagonal_(0.0)  # but for rounding, which the narrowest kernels would see
     return _SumOfKernels.apply(squared, widths)
 
 

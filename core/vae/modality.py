@@ -97,10 +97,6 @@ class Likelihood(Protocol):
         ...
 
 
-def _on_cpu(hidden: Tensor) -> bool:
-    return hidden.device.type == "cpu" and hidden.dtype == torch.float32
-
-
 class Zinb(nn.Module):
     """Counts: mean = softmax times library size; dispersion; dropout logits (paper, eq. 13-15)."""
 
@@ -113,10 +109,6 @@ class Zinb(nn.Module):
         self.log_theta = nn.Linear(n_in, p) if by_spot else nn.Parameter(torch.zeros(p))
 
     def nll(self, hidden: Tensor, rows: Rows, transform: Transform) -> Tensor:
-        if _on_cpu(hidden):
-            from core.vae import compiled
-
-            return compiled.zinb_nll(rows, hidden, self.rate, self.dropout_logits, self.log_theta)
         log_theta = self.log_theta(hidden).float() if isinstance(self.log_theta, nn.Module) else self.log_theta
         return zinb_nll(rows, self.rate(hidden).float(), log_theta, self.dropout_logits(hidden).float())
 
@@ -134,10 +126,6 @@ class Gaussian(nn.Module):
 
     def nll(self, hidden: Tensor, rows: Rows, transform: Transform) -> Tensor:
         target = transform(rows.values, rows.totals)
-        if _on_cpu(hidden):
-            from core.vae import compiled
-
-            return compiled.gaussian_nll(target, hidden, self.location, self.log_variance)
         return gaussian_nll(target, self.location(hidden).float(), self.log_variance(hidden).float())
 
     def mean(self, hidden: Tensor) -> Tensor:

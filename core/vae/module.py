@@ -17,6 +17,7 @@ from core.vae.nn import BatchEmbedding, mlp
 
 BATCH_WIDTH = 8  # length of the learned vector of a batch level
 SIGMA_FLOOR = 1e-4
+LOG_SIGMA_LIMIT = 10.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Module(nn.Module):
     def _posterior(self, hidden: dict[str, Tensor]) -> Posterior:
         joint = torch.cat([hidden[m.name] for m in self.modalities], dim=1)
         mean = self.joint_mean(joint).float()
-        sigma = self.joint_log_sigma(joint).float().clamp(-10.0, 10.0).exp() + SIGMA_FLOOR
+        sigma = self.joint_log_sigma(joint).float().clamp(-LOG_SIGMA_LIMIT, LOG_SIGMA_LIMIT).exp() + SIGMA_FLOOR
         single = {name: head(hidden[name]).float() for name, head in self.single_mean.items()}
         return Posterior(mean, sigma, single or {self.modalities[0].name: mean})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,8 @@ from core.vae import checkpoint
 from core.vae.adam import Adam
 from core.vae.config import AUTO, IntegrateConfig, as_plain
 from core.vae.data import Dataset, batches
-from core.vae.module import Losses, Module
+from core.vae.module import Module
+from core.vae.step import make_step
 
 CHECKPOINT = "training.pt"
 FORMAT = 2  # of the checkpoint
@@ -84,7 +84,8 @@ class _Trainer:
         self.device = choose_device(config.device)
         self.module = module.to(self.device)
         self.dataset, self.config, self.context = dataset, config, context
-        self.optimizer = Adam(module.parameters(), config.learning_rate)
+        self.optimizer = Adam(list(module.parameters()), config.learning_rate)
+        self.step = make_step(module, dataset, self.optimizer)
         self.train_spots, self.validation_spots = self._split()
         self.state = _State()
 
@@ -95,7 +96,7 @@ class _Trainer:
 
     def run(self) -> TrainingHistory:
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), self.step:
             torch.manual_seed(self.config.seed)
             self._resume()
             stopped = "epochs"
@@ -112,42 +113,25 @@ class _Trainer:
         state = self.state
         order = np.random.default_rng([self.config.seed, state.epoch]).permutation(self.train_spots)
         pieces = batches(order, self.config.batch_size)
-        self.module.train()
         while state.step < len(pieces):
             if self.context.cancelled():
                 self._write_checkpoint()
                 raise Cancelled
-            self._step(pieces[state.step])
+            self._move(pieces[state.step])
             state.step += 1
         self._finish_epoch()
 
-    def _step(self, spots: np.ndarray) -> None:
-        minibatch = self.dataset.take(spots, self.device)
-        with self._precision():
-            losses = self.module(minibatch)
-        loss = self._total(losses, kl_share=self._kl_share())
-        numbers = _numbers(loss, losses)
+    def _move(self, spots: np.ndarray) -> None:
+        numbers = self.step.differentiate(spots, kl_share=self._kl_share())
         if not math.isfinite(numbers["loss"]):
             self._not_converged()
-        loss.backward()
-        self.optimizer.step()
+        self.optimizer.step(self.step.gradients, self.step.share)
         for name, value in numbers.items():
             self.state.sums[name] = self.state.sums.get(name, 0.0) + value * len(spots)
-
-    def _precision(self) -> contextlib.AbstractContextManager:
-        if self.device.type == "cuda":  # bfloat16 has float32's range: no loss scaling is needed
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return contextlib.nullcontext()
 
     def _kl_share(self) -> float:
         warmup = self.config.kl_warmup_epochs
         return min(1.0, (self.state.epoch + 1) / warmup) if warmup else 1.0
-
-    def _total(self, losses: Losses, *, kl_share: float) -> torch.Tensor:
-        total = self.config.weight_kl * kl_share * losses.kl
-        for modality in self.module.modalities:
-            total = total + modality.weight * losses.reconstruction[modality.name]
-        return total + self.config.weight_mmd * losses.mmd + self.config.weight_agreement * losses.agreement
 
     def _finish_epoch(self) -> None:
         state = self.state
@@ -169,18 +153,14 @@ class _Trainer:
         message = f"epoch {state.epoch} of {self.config.epochs}"
         self.context.progress(state.epoch / self.config.epochs, message, **means)
 
-    @torch.no_grad()
     def _validate(self) -> float:
         """Loss of the spots kept aside, with the full KL weight and the same noise each time."""
-        self.module.eval()
         total = 0.0
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.config.seed)
             for spots in batches(self.validation_spots, self.config.batch_size):
-                with self._precision():
-                    losses = self.module(self.dataset.take(spots, self.device))
-                total += self._total(losses, kl_share=1.0).item() * len(spots)
+                total += self.step.evaluate(spots)["loss"] * len(spots)
         return total / len(self.validation_spots)
 
     def _not_converged(self) -> None:
@@ -229,10 +209,3 @@ class _Trainer:
         torch.set_rng_state(content["random"]["cpu"])
         if self.device.type == "cuda" and "cuda" in content["random"]:
             torch.cuda.set_rng_state(content["random"]["cuda"], self.device)
-
-
-def _numbers(loss: torch.Tensor, losses: Losses) -> dict[str, float]:
-    terms = {name.lower(): value for name, value in losses.reconstruction.items()}
-    terms |= {"loss": loss, "kl": losses.kl, "mmd": losses.mmd, "agreement": losses.agreement}
-    values = torch.stack([t.detach() for t in terms.values()]).tolist()  # one wait for the device, not one per term
-    return dict(zip(terms, values, strict=True))
