@@ -14,7 +14,6 @@ from core.vae.distributions import LOG_THETA_LIMIT, LOG_VARIANCE_LIMIT, ZI_LIMIT
 from core.vae.modality import Gaussian, Mse, Transform, Zinb
 
 Gradients = Mapping[nn.Parameter, Tensor]  # where the derivative by a parameter is written
-Given = tuple[np.ndarray, np.ndarray]  # what a layer gives but for its bias (repeats * n, p), and the bias (p,)
 
 
 class Layer:
@@ -52,14 +51,14 @@ class Hidden:
         self._d_norms = [(gradients[norm.weight].numpy(), gradients[norm.bias].numpy()) for norm in norms]
         self._rate = next((layer.p for layer in body if isinstance(layer, nn.Dropout)), 0.0)
 
-    def forward(self, x: Tensor, uniforms: Sequence[Tensor] = ()) -> Tensor:
+    def forward(self, x: Tensor, uniforms: Sequence[np.ndarray] = ()) -> Tensor:
         """*uniforms*: random numbers (rows, width) of each layer; nothing is dropped without."""
         self._seen, self._dropped = [], self._rate if uniforms else 0.0
         for k, (layer, norm) in enumerate(zip(self._layers, self._norms, strict=True)):
             raw = x @ layer.transposed
             normalised, out = raw.numpy(), torch.empty_like(raw)
             inverse_sd, active = np.empty(len(x), np.float32), out.numpy()
-            drawn = uniforms[k].numpy() if uniforms else active
+            drawn = uniforms[k] if uniforms else active
             loops.norm_rows(normalised, layer.bias_array, *norm, drawn, self._dropped, active, inverse_sd)
             self._seen.append((x, normalised, active, inverse_sd))
             x = out
@@ -91,64 +90,64 @@ class Heads:
 
     def __init__(self, heads: nn.Module, gradients: Gradients) -> None:
         names, self._evaluate = EVALUATIONS[type(heads)]
-        parameters = [getattr(heads, name) for name in names]
-        self._layers = [Layer(p, gradients) for p in parameters if isinstance(p, nn.Linear)]
-        others = [p for p in parameters if not isinstance(p, nn.Linear)]
-        self._others, self._d_others = [_array(p) for p in others], [gradients[p] for p in others]
+        outputs = [getattr(heads, name) for name in names]
+        self._layers = [Layer(output, gradients) for output in outputs if isinstance(output, nn.Linear)]
+        narrow = [output.bias if isinstance(output, nn.Linear) else output for output in outputs]
+        self._narrow, self._d_narrow = [_array(p) for p in narrow], [gradients[p] for p in narrow]
 
     def forward(self, hidden: Tensor, rows: Rows, transform: Transform) -> list[float]:
         """Log-likelihood of each repeat; *hidden* (repeats * n, width)."""
         repeats = len(hidden) // len(rows)
         self._hidden, self._slopes = hidden, [hidden @ layer.transposed for layer in self._layers]
-        pairs = ((slope.numpy(), layer.bias_array) for slope, layer in zip(self._slopes, self._layers, strict=True))
-        values, self._other_slopes = self._evaluate(rows, transform, repeats, *pairs, *self._others)
-        return values
+        self._narrow_slopes = np.zeros((len(self._narrow), repeats, rows.values.shape[1]), np.float32)
+        given = [slope.numpy() for slope in self._slopes]
+        return self._evaluate(rows, transform, given, self._narrow, self._narrow_slopes).tolist()
 
     def backward(self, weights: Sequence[float]) -> Tensor:
         """Derivatives of the weighted sum of the repeats by the parameters; returned are those by *hidden*."""
-        by_repeat = torch.tensor(weights, dtype=torch.float32)
-        by_row = by_repeat.repeat_interleave(len(self._hidden) // len(weights))
-        weighted, d_hidden = self._hidden * by_row[:, None], torch.zeros_like(self._hidden)
+        by_repeat = np.array(weights, np.float32)
+        by_row = torch.from_numpy(by_repeat.repeat(len(self._hidden) // len(weights)))[:, None]
+        weighted, d_hidden = self._hidden * by_row, torch.zeros_like(self._hidden)
         for layer, slope in zip(self._layers, self._slopes, strict=True):
             layer.weight_slope(weighted, slope)
-            torch.mv(slope.t(), by_row, out=layer.d_bias)
             d_hidden.addmm_(slope, layer.weight)
-        for d_other, slope in zip(self._d_others, self._other_slopes, strict=True):
-            torch.mv(torch.from_numpy(slope).t(), by_repeat, out=d_other)
-        return d_hidden.mul_(by_row[:, None])
+        for wanted, slope in zip(self._d_narrow, self._narrow_slopes, strict=True):
+            np.matmul(by_repeat, slope, out=wanted.numpy())
+        return d_hidden.mul_(by_row)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().numpy()
 
 
-Found = tuple[list[float], Sequence[np.ndarray]]  # log-likelihoods by repeat; derivatives (repeats, p) of no layer
+# What follows gives log-likelihoods by repeat, float64. *given* is what the layers give but for their biases, each
+# (repeats * n, p): its derivatives take its place. *narrow*, each (p,), are the biases and what else there is one of
+# for each feature; derivatives by them are added to *slopes* (of these, repeats, p).
 
 
-def _zinb(  # noqa: PLR0917
-    rows: Rows, transform: Transform, repeats: int, rate: Given, zi_logits: Given, log_theta: Given | np.ndarray
-) -> Found:
-    by_spot = isinstance(log_theta, tuple)
+def _zinb(
+    rows: Rows, transform: Transform, given: Sequence[np.ndarray], narrow: Sequence[np.ndarray], slopes: np.ndarray
+) -> np.ndarray:
+    (rate, zi_logits, *by_spot), (rate_bias, zi_bias, log_theta) = given, narrow
     x, log_totals = _array(rows.values), _array(rows.log_totals())
     n, p = x.shape
-    values = np.zeros((repeats, 2))
-    if by_spot:
-        logs, bias = log_theta
-        logs += bias
-        slope = np.empty_like(logs)
-    else:
-        logs, slope = log_theta[None], np.zeros((repeats, p), np.float32)
+    repeats = slopes.shape[1]
+    values, limits = np.zeros((repeats, 2)), (LOG_THETA_LIMIT, ZI_LIMIT)
+    logs = by_spot[0] + log_theta if by_spot else log_theta[None]
     for k in range(repeats):
-        part, limits = (k * n, (k + 1) * n), (LOG_THETA_LIMIT, ZI_LIMIT)
+        part = (k * n, (k + 1) * n)
+        by_theta = by_spot[0] if by_spot else slopes[2, k : k + 1]
         if by_spot:
-            kernels.gamma_by_spot(x, logs, LOG_THETA_LIMIT, *part, slope, values[k, 1:])
-        by_theta = slope if by_spot else slope[k : k + 1]
-        kernels.zinb_rows(x, log_totals, *rate, logs, *zi_logits, *limits, *part, by_theta, values[k])
+            kernels.gamma_by_spot(x, logs, LOG_THETA_LIMIT, *part, by_theta, values[k, 1:])
+        heads = (rate, rate_bias, logs, zi_logits, zi_bias)
+        kernels.zinb_rows(x, log_totals, *heads, *limits, *part, by_theta, slopes[0, k], slopes[1, k], values[k])
     if by_spot:
-        logs[:] = slope  # as of the other layers
-        return values.sum(1).tolist(), ()
-    value, d_gamma = _gamma_by_feature(x, log_theta)
-    return (values.sum(1) + value).tolist(), (slope + d_gamma,)
+        slopes[2] = by_spot[0].reshape(repeats, n, p).sum(1)
+    else:
+        value, slope = _gamma_by_feature(x, log_theta)
+        values[:, 1] = value
+        slopes[2] += slope
+    return values.sum(1)
 
 
 def _gamma_by_feature(x: np.ndarray, log_theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -159,25 +158,30 @@ def _gamma_by_feature(x: np.ndarray, log_theta: np.ndarray) -> tuple[float, np.n
     return value, np.where(limited == log_theta, slope, 0).astype(np.float32)
 
 
-def _gaussian(rows: Rows, transform: Transform, repeats: int, mean: Given, log_variance: Given) -> Found:
-    x, values = _array(transform(rows.values, rows.totals)), np.zeros((repeats, 1))
-    n = len(x)
-    for k in range(repeats):
-        kernels.gaussian_rows(x, *mean, *log_variance, LOG_VARIANCE_LIMIT, k * n, (k + 1) * n, values[k])
-    return values[:, 0].tolist(), ()
+def _gaussian(
+    rows: Rows, transform: Transform, given: Sequence[np.ndarray], narrow: Sequence[np.ndarray], slopes: np.ndarray
+) -> np.ndarray:
+    x, values = _array(transform(rows.values, rows.totals)), np.zeros((slopes.shape[1], 1))
+    (mean, log_variance), biases, n = given, narrow, len(x)
+    for k in range(len(values)):
+        heads, part = (mean, biases[0], log_variance, biases[1]), (k * n, (k + 1) * n)
+        kernels.gaussian_rows(x, *heads, LOG_VARIANCE_LIMIT, *part, slopes[0, k], slopes[1, k], values[k])
+    return values[:, 0]
 
 
-def _mse(rows: Rows, transform: Transform, repeats: int, location: Given) -> Found:
-    x, (centre, bias) = _array(transform(rows.values, rows.totals)), location
-    stacked = centre.reshape(repeats, *x.shape)
-    np.subtract(x - bias, stacked, out=stacked)
-    values = -np.square(stacked).sum((1, 2), dtype=np.float64)
-    centre *= 2
-    return values.tolist(), ()
+def _mse(
+    rows: Rows, transform: Transform, given: Sequence[np.ndarray], narrow: Sequence[np.ndarray], slopes: np.ndarray
+) -> np.ndarray:
+    x, apart = _array(transform(rows.values, rows.totals)), given[0].reshape(slopes.shape[1], -1, slopes.shape[2])
+    np.subtract(x - narrow[0], apart, out=apart)
+    values = -np.square(apart).sum((1, 2), dtype=np.float64)
+    apart *= 2
+    slopes[0] = apart.sum(1)
+    return values
 
 
 #: the outputs of a likelihood, layers or parameters, and what evaluates them: it overwrites what the layers give
-EVALUATIONS: dict[type[nn.Module], tuple[tuple[str, ...], Callable[..., Found]]] = {
+EVALUATIONS: dict[type[nn.Module], tuple[tuple[str, ...], Callable[..., np.ndarray]]] = {
     Zinb: (("rate", "dropout_logits", "log_theta"), _zinb),
     Gaussian: (("location", "log_variance"), _gaussian),
     Mse: (("location",), _mse),

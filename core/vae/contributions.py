@@ -131,7 +131,7 @@ def _inputs(
     filled = spots[np.diff(weights.indptr)[spots] > 0]
     for start in range(0, len(filled), PIECE):
         rows = filled[start : start + PIECE]
-        yield rows, dataset.inputs_by(weights, name, rows).numpy().astype(np.float32)
+        yield rows, dataset.inputs_by(weights, name, rows).float().numpy()
 
 
 def _halves(dataset: Dataset) -> Iterator[tuple[int, int, sparse.csr_matrix]]:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from core.vae.distributions import Rows
 
-#: the smoothed inputs of the encoders, which are dense by nature, are kept in half precision when they take at most
-#: this much; else they are computed batch by batch. The values are the same.
+#: the smoothed inputs of the encoders, which are dense by nature, are kept, in half precision if need be, when they
+#: take at most this much; else they are computed batch by batch. The values are the same.
 PREPARED_BYTES = 1024**3
 PIECE = 256  # spots smoothed at once
 
@@ -100,9 +100,10 @@ class Dataset:
         if self.smoother is None:
             return
         everything = np.arange(len(self))
-        features = sum(matrix.shape[1] for matrix in self.matrices.values())
-        if len(self) * features * 2 <= PREPARED_BYTES:
-            self._prepared = {name: self._smoothed(name, everything) for name in self.matrices}
+        values = len(self) * sum(matrix.shape[1] for matrix in self.matrices.values())
+        kind = torch.float32 if values * 4 <= PREPARED_BYTES else torch.float16
+        if values * 2 <= PREPARED_BYTES:
+            self._prepared = {name: self._smoothed(name, everything).to(kind) for name in self.matrices}
 
     def take(self, rows: np.ndarray, device: torch.device) -> Minibatch:
         """The minibatch of the given spots, int64 (n,)."""

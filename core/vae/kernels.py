@@ -119,17 +119,18 @@ def _largest(values, bias):
 
 @compiled(
     "void(float32[:,::1], float32[::1], float32[:,::1], float32[::1], float32[:,::1], float32[:,::1], float32[::1],"
-    " float32, float32, int64, int64, float32[:,::1], float64[::1])"
+    " float32, float32, int64, int64, float32[:,::1], float32[::1], float32[::1], float64[::1])"
 )
 def zinb_rows(
-    x, log_total, rate, rate_bias, log_theta, zi_logits, zi_bias, theta_limit, zi_limit, start, stop, d_theta, value
-):
+    x, log_total, rate, rate_bias, log_theta, zi_logits, zi_bias, theta_limit, zi_limit, start, stop, d_theta,
+    d_rate_bias, d_zi_bias, value,
+):  # fmt: skip
     """Rows *start* to *stop* of the zero-inflated negative binomial without its gamma functions.
 
     With mu = softmax(rate) exp(log_total) and r = theta / (theta + mu): NB(0) = r^theta, and NB(x) = NB(0) (1 - r)^x
     times gamma functions. x, log_total: n rows, which repeat; rate, zi_logits: *repeats* times n rows without their
     biases (p,), **overwritten** by the derivatives of the log-likelihood. log_theta: one row, or as many as rate;
-    d_theta: as many, added to. value[0]: the log-likelihood.
+    d_theta: as many, added to, as the derivatives by the biases are. value[0]: the log-likelihood.
     """
     n, p = x.shape
     share, theta, logs, inverse_theta = np.empty(p, f32), np.empty(p, f32), np.empty(p, f32), np.empty(p, f32)
@@ -156,11 +157,12 @@ def zinb_rows(
         # several short loops over a piece that stays in the nearest cache: one long loop waits for itself
         for first in range(0, p, CHUNK):
             piece = slice(first, min(first + CHUNK, p))
-            counts, predicted, inflation, theta_slope = (
+            counts, predicted, inflation, theta_slope, zi_slope = (
                 x[row % n, piece],
                 logits[piece],
                 zi_logits[row, piece],
                 d_theta[which, piece],
+                d_zi_bias[piece],
             )
             sizes, log_sizes, inverse_sizes, shares, size_logits, biases = (
                 theta[piece],
@@ -193,7 +195,9 @@ def zinb_rows(
                 either[j] = measured * (odds + nb_zero if zero else ONE)
                 weight = nb_zero * (ONE + odds) * both if zero else ONE  # probability that a count is NB's
                 row_value -= ZERO if zero else minus_log_nb_zero
-                inflation[j] = measured - weight if abs(logit) <= zi_limit else ZERO
+                by_zi = measured - weight if abs(logit) <= zi_limit else ZERO
+                inflation[j] = by_zi
+                zi_slope[j] += by_zi
                 weight *= sizes[j]
                 by_mu = counts[j] - rest[j] * (weight + counts[j])
                 predicted[j] = by_mu
@@ -210,6 +214,7 @@ def zinb_rows(
         summed /= total
         for j in range(p):
             logits[j] -= share[j] * summed
+            d_rate_bias[j] += logits[j]
     value[0] = total_value
 
 
@@ -365,11 +370,14 @@ def gamma_by_spot(x, log_theta, theta_limit, start, stop, d_theta, value):
 
 @compiled(
     "void(float32[:,::1], float32[:,::1], float32[::1], float32[:,::1], float32[::1], float32, int64, int64,"
-    " float64[::1])"
+    " float32[::1], float32[::1], float64[::1])"
 )
-def gaussian_rows(x, mean, mean_bias, log_variance, variance_bias, limit, start, stop, value):
+def gaussian_rows(
+    x, mean, mean_bias, log_variance, variance_bias, limit, start, stop, d_mean_bias, d_variance_bias, value
+):
     """Rows *start* to *stop* of the normal log-likelihood; x has n rows, which repeat. *mean* and *log_variance*, given
-    without their biases (p,), are **overwritten** by the derivatives. value[0]: the log-likelihood."""
+    without their biases (p,), are **overwritten** by the derivatives; those by the biases are added to. value[0]: the
+    log-likelihood."""
     n, p = x.shape
     wide()
     total = 0.0
@@ -384,6 +392,9 @@ def gaussian_rows(x, mean, mean_bias, log_variance, variance_bias, limit, start,
             square = difference * slope
             row_value += LOG_2_PI + log + square
             centre[j] = slope
-            logs[j] = HALF * (square - ONE) if abs(given) <= limit else ZERO
+            by_log = HALF * (square - ONE) if abs(given) <= limit else ZERO
+            logs[j] = by_log
+            d_mean_bias[j] += slope
+            d_variance_bias[j] += by_log
         total -= HALF * row_value
     value[0] = total

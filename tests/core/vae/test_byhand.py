@@ -82,14 +82,15 @@ def test_loss_and_gradients_are_those_of_torch(settings, names, threads):
 def test_dropout_leaves_out_what_was_drawn(monkeypatch):
     """With the module's dropout made to use the same random numbers."""
     auto, hand, _ = both("ST", "SM", dropout=0.4)
+    uniforms = np.random.default_rng(3).random((2, N, 12), dtype=np.float32)
+    monkeypatch.setattr(ByHand, "_uniforms", lambda *_: uniforms)
     torch.manual_seed(3)
     with hand:
         found = hand.differentiate(np.arange(N), kl_share=1.0)
     torch.manual_seed(3)
-    noise = torch.randn(N, 4)
-    uniforms = itertools.cycle([torch.rand(N, 12) for _ in range(2)])
+    noise, drawn = torch.randn(N, 4), itertools.cycle(torch.from_numpy(uniforms))
     monkeypatch.setattr(torch, "randn_like", lambda _: noise)
-    monkeypatch.setattr(nn.Dropout, "forward", lambda self, x: x * (next(uniforms) >= 0.4) / 0.6)
+    monkeypatch.setattr(nn.Dropout, "forward", lambda self, x: x * (next(drawn) >= 0.4) / 0.6)
     with auto:
         expected = auto.differentiate(np.arange(N), kl_share=1.0)
     assert found == pytest.approx(expected, rel=1e-5)
