@@ -3,19 +3,14 @@ made, which takes seconds and 150 MB, and is not used here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-#: calls what it is given with (0, n), ..., (n - 1, n), for an n of its choice
-Share = Callable[[Callable[[int, int], None]], None]
-
-
-def alone(work: Callable[[int, int], None]) -> None:
-    work(0, 1)
+from core.vae.sharing import Share, alone, slice_of
 
 
 class Adam:
@@ -48,18 +43,17 @@ class Adam:
         """Move the parameters against the sum of *gradients*, vectors of which the first becomes that sum; *share* may
         spread the work."""
         self._steps += 1
-        share(lambda part, parts: self._move(gradients, part, parts))
+        share(lambda part, parts: self._move(gradients, slice_of(len(self._values), part, parts)))
 
-    def _move(self, gradients: Sequence[Tensor], part: int, parts: int) -> None:
-        rows = slice(*(k * len(self._values) // parts for k in (part, part + 1)))
-        total = gradients[0][rows]
+    def _move(self, gradients: Sequence[Tensor], which: slice) -> None:
+        total = gradients[0][which]
         for other in gradients[1:]:
-            total += other[rows]
+            total += other[which]
         adam(
-            [self._values[rows]],
+            [self._values[which]],
             [total],
-            [self._means[rows]],
-            [self._squares[rows]],
+            [self._means[which]],
+            [self._squares[which]],
             [],
             [torch.tensor(self._steps - 1.0, device=total.device)],  # it counts on by itself
             fused=total.device.type in {"cpu", "cuda"},

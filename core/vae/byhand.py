@@ -3,8 +3,7 @@ gives, in two thirds of the time, and in shares that threads work on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,76 +11,68 @@ from torch import Tensor
 
 from core.vae import loops
 from core.vae.adam import Adam
-from core.vae.compiled import Gradients, Heads, Hidden, Layer
+from core.vae.compiled import Heads, Hidden, Layer
 from core.vae.data import Dataset
 from core.vae.losses import mmd
 from core.vae.module import LOG_SIGMA_LIMIT, SIGMA_FLOOR, Module
+from core.vae.sharing import Threads, slice_of
 from core.vae.step import Numbers, weights_of
 
 FEWEST = 32  # spots that are worth a thread
 
 
 class ByHand:
-    """In shares of rows: a thread takes one from the measured values to the gradients, and torch uses no threads of
-    its own meanwhile, which would wait for each other after every product. The random numbers are drawn before."""
+    """In shares of rows: a thread takes one from the measured values to the gradients. The random numbers are drawn
+    before, so they do not depend on the threads; sums over rows do, by rounding."""
 
     def __init__(self, module: Module, dataset: Dataset, optimizer: Adam) -> None:
         self._module, self._dataset, self._optimizer = module, dataset, optimizer
+        self._config = module.config
+        self.share = Threads(-(-module.config.batch_size // FEWEST))
         self._parts: list[_Part] = []
-        self._vectors: list[Tensor] = []
-        self.gradients = self._vectors
 
     def __enter__(self) -> ByHand:
-        self._threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        # each thread of OpenMP's has a number of its own
-        settle = {"initializer": torch.set_num_threads, "initargs": (1,)}
-        self._pool = ThreadPoolExecutor(self._threads - 1, "step", **settle) if self._threads > 1 else None
+        self.share.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self._threads)
-        if self._pool is not None:
-            self._pool.shutdown()
+    def __exit__(self, *error: object) -> None:
+        self.share.__exit__(*error)
 
-    def share(self, work: Callable[[int, int], None]) -> None:
-        self._run(work, self._threads)
-
-    def _run(self, work: Callable[[int, int], None], times: int) -> None:
-        others = [self._pool.submit(work, k, times) for k in range(1, times)]
-        work(0, times)
-        for other in others:
-            other.result()
+    @property
+    def gradients(self) -> Sequence[Tensor]:
+        return [part.gradient for part in self._parts]
 
     def differentiate(self, spots: np.ndarray, *, kl_share: float) -> Numbers:
-        return self._loss(spots, kl_share, training=True)
+        weights = weights_of(self._config, self._module.modalities, kl_share=kl_share)
+        uniforms = ()
+        if self._config.dropout:
+            layers = self._config.n_layers * len(self._module.modalities)
+            uniforms = self._uniforms(layers, len(spots), self._config.n_hidden)
+        terms, d_z = self._forward(spots, uniforms)
+        d_z *= weights["mmd"]
+        by_spot = {name: weight / len(spots) for name, weight in weights.items()}
+        self.share(lambda k, parts: self._parts[k].backward(by_spot, d_z[slice_of(len(spots), k, parts)]))
+        return _with_loss(terms, weights)
 
     def evaluate(self, spots: np.ndarray) -> Numbers:
-        return self._loss(spots, 1.0, training=False)
+        terms, _ = self._forward(spots, ())
+        return _with_loss(terms, weights_of(self._config, self._module.modalities, kl_share=1.0))
 
-    def _loss(self, spots: np.ndarray, kl_share: float, *, training: bool) -> Numbers:
-        module, config = self._module, self._module.config
-        weights = weights_of(config, module.modalities, kl_share=kl_share)
-        noise = torch.randn(len(spots), config.n_latent)
-        drops = config.n_layers * len(module.modalities) if training and config.dropout else 0
-        uniforms = self._uniforms(drops, len(spots), config.n_hidden)
-        parts = self._some(min(self._threads, -(-len(spots) // FEWEST)))
-        rows = [slice(*(k * len(spots) // len(parts) for k in (i, i + 1))) for i in range(len(parts))]
+    def _forward(self, spots: np.ndarray, uniforms: Sequence[np.ndarray]) -> tuple[Numbers, Tensor]:
+        """Terms of the loss, and the derivative of the MMD by z."""
+        noise = torch.randn(len(spots), self._config.n_latent)
+        while len(self._parts) < self.share.parts:
+            self._parts.append(_Part(self._module, self._dataset, self._optimizer))
 
-        def encode(k: int, _: int) -> None:
-            parts[k].encode(spots[rows[k]], noise[rows[k]], [u[rows[k]] for u in uniforms])
+        def work(k: int, parts: int) -> None:
+            rows = slice_of(len(spots), k, parts)
+            self._parts[k].forward(spots[rows], noise[rows], [drawn[rows] for drawn in uniforms])
 
-        def decode(k: int, _: int) -> None:
-            parts[k].decode()
-            if training:
-                parts[k].backward(weights, len(spots), slope[rows[k]])
-
-        self._run(encode, len(parts))
-        apart, slope = self._mmd(torch.cat([part.z for part in parts]), spots)
-        slope *= weights["mmd"]
-        self._run(decode, len(parts))
-        terms = {name: sum(part.sums[name] for part in parts) / len(spots) for name in parts[0].sums} | {"mmd": apart}
-        return {"loss": sum(weights[name] * value for name, value in terms.items()), **terms}
+        self.share(work)
+        sums = [part.sums for part in self._parts]
+        terms = {name: sum(each[name] for each in sums) / len(spots) for name in sums[0]}
+        apart, d_z = self._mmd(torch.cat([part.z for part in self._parts]), spots)
+        return {**terms, "mmd": apart}, d_z
 
     @staticmethod
     def _uniforms(*shape: int) -> np.ndarray:
@@ -89,31 +80,28 @@ class ByHand:
         seed = int(torch.randint(2**62, ()))
         return np.random.Generator(np.random.SFC64(seed)).random(shape, dtype=np.float32)
 
-    def _some(self, n: int) -> list[_Part]:
-        while len(self._parts) < n:
-            self._vectors.append(self._optimizer.vector())
-            views = self._optimizer.views(self._vectors[-1])
-            self._parts.append(
-                _Part(self._module, self._dataset, dict(zip(self._optimizer.parameters, views, strict=True)))
-            )
-        self.gradients = self._vectors[:n]
-        return self._parts[:n]
-
     def _mmd(self, z: Tensor, spots: np.ndarray) -> tuple[float, Tensor]:
         """Between the samples, with its derivative by *z*. It compares all rows with all others."""
         levels = self._module.batch_levels
-        if not levels or not self._module.config.weight_mmd:
+        if not levels or not self._config.weight_mmd:
             return 0.0, torch.zeros_like(z)
         value = mmd(z.requires_grad_(True), torch.from_numpy(self._dataset.batch[spots, 0]), levels[0])
         value.backward()
         return value.item(), z.grad
 
 
+def _with_loss(terms: Numbers, weights: Mapping[str, float]) -> Numbers:
+    return {"loss": sum(weights[name] * value for name, value in terms.items()), **terms}
+
+
 class _Part:
     """What one thread does with its rows; the names are those of :meth:`Module.forward`."""
 
-    def __init__(self, module: Module, dataset: Dataset, gradients: Gradients) -> None:
-        self._module, self._dataset, self._gradients = module, dataset, gradients
+    def __init__(self, module: Module, dataset: Dataset, optimizer: Adam) -> None:
+        self._module, self._dataset = module, dataset
+        self.gradient = optimizer.vector()
+        gradients = dict(zip(optimizer.parameters, optimizer.views(self.gradient), strict=True))
+        self._d_tables = [gradients[table.weight] for table in module.batch.tables]
         self._names = [m.name for m in module.modalities]
         self._encoders = [Hidden(module.encoders[name], gradients) for name in self._names]
         self._joint_mean, self._joint_log_sigma, *self._single_mean = (
@@ -128,8 +116,12 @@ class _Part:
         self._repeats = 2 if self._single_mean else 1
 
     @torch.no_grad()
-    def encode(self, spots: np.ndarray, noise: Tensor, uniforms: Sequence[np.ndarray]) -> None:
-        """Rows to :attr:`z`."""
+    def forward(self, spots: np.ndarray, noise: Tensor, uniforms: Sequence[np.ndarray]) -> None:
+        """Rows to :attr:`z` and :attr:`sums`, the terms of the loss over them."""
+        self._encode(spots, noise, uniforms)
+        self._decode()
+
+    def _encode(self, spots: np.ndarray, noise: Tensor, uniforms: Sequence[np.ndarray]) -> None:
         module, latent, layers = self._module, self._module.config.n_latent, self._module.config.n_layers
         self._minibatch = self._dataset.take(spots, torch.device("cpu"))
         inputs = module.inputs(self._minibatch)
@@ -150,33 +142,32 @@ class _Part:
         self._apart = loops.latent_rows(*(values.numpy() for values in given), *limits, *found)
         self.z = self._sources[0, 0, :, :latent]
 
-    @torch.no_grad()
-    def decode(self) -> None:
-        """Rows to :attr:`sums`, the terms of the loss over them."""
+    def _decode(self) -> None:
         module, several = self._module, self._module.config.weight_single
         self.sums = dict(zip(("kl", "agreement"), self._apart, strict=True))
         for name, decoders, source in zip(self._names, self._decoders, self._sources, strict=True):
             rows, values = self._minibatch.targets[name], []
             for (body, heads), x in zip(decoders, self._for_each(decoders, source), strict=True):
-                values += heads.forward(body.forward(x), rows, module.transforms[name])
+                hidden, repeats = body.forward(x), self._repeats // len(decoders)
+                values += heads.forward(hidden, rows, module.transforms[name], repeats)
             self.sums[name.lower()] = -values[0] - several * sum(values[1:])
 
     @staticmethod
     def _for_each(decoders: Sequence, source: Tensor) -> Sequence[Tensor]:
         """*source* (repeats, rows, width) as one decoder sees it, or each of two."""
-        return [source.view(-1, source.shape[-1])] if len(decoders) == 1 else source
+        return [source.flatten(0, 1)] if len(decoders) == 1 else source
 
     @torch.no_grad()
-    def backward(self, weights: Mapping[str, float], n: int, d_z: Tensor) -> None:
-        """Gradients of the terms with these weights, as means over *n* spots; *d_z* is what comes from elsewhere."""
+    def backward(self, weights: Mapping[str, float], d_z: Tensor) -> None:
+        """Gradient of the sums with these weights; *d_z* is what comes from elsewhere."""
         d_sources = torch.empty_like(self._sources)
         for name, decoders, d_source in zip(self._names, self._decoders, d_sources, strict=True):
-            weight = -weights[name.lower()] / n  # the heads have the likelihood, not its negative
+            weight = -weights[name.lower()]  # the heads have the likelihood, not its negative
             by_repeat = [weight, weight * self._module.config.weight_single][: self._repeats]
             each = [by_repeat] if len(decoders) == 1 else [[w] for w in by_repeat]
             for (body, heads), w, d_x in zip(decoders, each, self._for_each(decoders, d_source), strict=True):
                 body.backward(heads.backward(w), d_x)
-        self._backward_to_inputs(d_sources, d_z, weights["kl"] / n, weights["agreement"] / n)
+        self._backward_to_inputs(d_sources, d_z, weights["kl"], weights["agreement"])
 
     def _backward_to_inputs(self, d_sources: Tensor, d_z: Tensor, kl: float, agreement: float) -> None:
         mean, *_, single = self._drawn
@@ -185,7 +176,9 @@ class _Part:
         wanted = (d_mean, d_log_spread, d_single, d_head, d_batch)
         settings = (LOG_SIGMA_LIMIT, SIGMA_FLOOR, kl, agreement)
         loops.latent_slopes(d_sources.numpy(), d_z.numpy(), *self._drawn, *settings, *(a.numpy() for a in wanted))
-        self._batch_slopes(d_batch)
+        for k, d_table in enumerate(self._d_tables):
+            part = d_batch.chunk(len(self._d_tables), dim=1)[k]
+            d_table.zero_().index_add_(0, self._minibatch.batch[:, k], part)
         self._joint_mean.slopes(self._joint, d_mean)
         self._joint_log_sigma.slopes(self._joint, d_log_spread)
         d_joint = torch.addmm(d_mean @ self._joint_mean.weight, d_log_spread, self._joint_log_sigma.weight)
@@ -196,8 +189,3 @@ class _Part:
                 head.slopes(self._hidden[k], d_head[k])
                 d_hidden.addmm_(d_single[k], head.weight)
             self._encoders[k].backward(d_hidden)
-
-    def _batch_slopes(self, slope: Tensor) -> None:
-        codes, tables = self._minibatch.batch, self._module.batch.tables
-        for k, (table, part) in enumerate(zip(tables, slope.chunk(max(1, len(tables)), dim=1), strict=False)):
-            self._gradients[table.weight].zero_().index_add_(0, codes[:, k], part)

@@ -95,9 +95,8 @@ class Heads:
         narrow = [output.bias if isinstance(output, nn.Linear) else output for output in outputs]
         self._narrow, self._d_narrow = [_array(p) for p in narrow], [gradients[p] for p in narrow]
 
-    def forward(self, hidden: Tensor, rows: Rows, transform: Transform) -> list[float]:
+    def forward(self, hidden: Tensor, rows: Rows, transform: Transform, repeats: int) -> list[float]:
         """Log-likelihood of each repeat; *hidden* (repeats * n, width)."""
-        repeats = len(hidden) // len(rows)
         self._hidden, self._slopes = hidden, [hidden @ layer.transposed for layer in self._layers]
         self._narrow_slopes = np.zeros((len(self._narrow), repeats, rows.values.shape[1]), np.float32)
         given = [slope.numpy() for slope in self._slopes]

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.vae.adam import Adam, Share, alone
+from core.vae.adam import Adam
 from core.vae.config import IntegrateConfig
 from core.vae.data import Dataset
 from core.vae.modality import Modality
 from core.vae.module import Losses, Module
+from core.vae.sharing import Share, alone
 
 Numbers = dict[str, float]  # means over spots by term, and 'loss', their weighted sum
 
