@@ -70,9 +70,11 @@ class Contrasts:
         The similarity of a modality is 1 - 2 angle / pi, mean over all kinds of spots but the spot's own, at least 0:
         a right angle is what chance gives.
         """
+        return self._shares(dataset, joint, _seen(dataset, self.projections))
+
+    def _shares(self, dataset: Dataset, joint: np.ndarray, seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         where = _smooth(dataset, joint @ self.scale)
         own = ((where[:, None] - self.centres[None]) ** 2).sum(2).argmin(1)
-        seen = _seen(dataset, self.projections, np.arange(len(dataset)))
         similarity = {name: self._similarity(where, own, name, _smooth(dataset, at)) for name, at in seen.items()}
         return shares(similarity)
 
@@ -93,8 +95,9 @@ class Contrasts:
         return np.clip(total / max(len(self.centres) - 1, 1), 0, 1)
 
 
-def learn(dataset: Dataset, joint: np.ndarray, seed: int = 0) -> Contrasts:
-    """Projections and centres from the spots of a training and their *joint* embeddings (spots, n_latent)."""
+def learn(dataset: Dataset, joint: np.ndarray, seed: int = 0) -> tuple[Contrasts, dict[str, np.ndarray]]:
+    """Projections and centres from the spots of a training and their *joint* embeddings (spots, n_latent), and what
+    :meth:`Contrasts.contributions` says of these spots."""
     joint = joint.astype(np.float64)
     few = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:FITTED_ON])
     scale = _scale(joint[few])
@@ -106,13 +109,16 @@ def learn(dataset: Dataset, joint: np.ndarray, seed: int = 0) -> Contrasts:
                 values[cut, half] += inputs.T @ target[rows] / len(few)
     where = _smooth(dataset, joint @ scale)[few]
     kind = _kinds(where, seed)
-    seen = {name: _means(values, kind) for name, values in _seen(dataset, projections, few).items()}
-    return Contrasts(scale, _means(where, kind), projections, seen)
+    seen = _seen(dataset, projections)
+    seen_centres = {name: _means(values[few], kind) for name, values in seen.items()}
+    contrasts = Contrasts(scale, _means(where, kind), projections, seen_centres)
+    return contrasts, contrasts._shares(dataset, joint, seen)
 
 
-def _seen(dataset: Dataset, projections: Mapping[str, np.ndarray], spots: np.ndarray) -> dict[str, np.ndarray]:
-    """What each modality tells of the joint embedding of *spots* (n,), shape (n, axes): means over one half of a spot's
-    neighbours by the projections of the other half, averaged."""
+def _seen(dataset: Dataset, projections: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What each modality tells of the joint embedding of the spots, shape (spots, axes): means over one half of a
+    spot's neighbours by the projections of the other half, averaged."""
+    spots = np.arange(len(dataset))
     found = {name: np.zeros((len(dataset), values.shape[-1])) for name, values in projections.items()}
     times = np.zeros((len(dataset), 1))
     for cut, half, weights in _halves(dataset):
@@ -121,7 +127,7 @@ def _seen(dataset: Dataset, projections: Mapping[str, np.ndarray], spots: np.nda
             projection = values[cut, 1 - half].astype(np.float32)
             for rows, inputs in _inputs(dataset, name, weights, spots):
                 found[name][rows] += inputs @ projection
-    return {name: values[spots] / times[spots] for name, values in found.items()}
+    return {name: values / times for name, values in found.items()}
 
 
 def _inputs(

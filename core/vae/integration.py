@@ -17,7 +17,7 @@ from core.errors import DataError, NotConvergedError
 from core.options import check
 from core.vae.config import IntegrateConfig, as_plain
 from core.vae.contributions import learn
-from core.vae.data import Dataset, column_moments
+from core.vae.data import column_moments
 from core.vae.inputs import batch_codes, columns_of, matrix_of, modalities_of, normalized_total, settle
 from core.vae.modality import COUNT_LIKELIHOODS, TRANSFORMS
 from core.vae.model import CHUNK, Embeddings, Model, encode, make_dataset, share, write_embeddings
@@ -75,9 +75,12 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
         raise
     embeddings = encode(module, dataset)
     if settings.contributions == "contrasts" and len(modalities) > 1:
-        model = replace(model, contrasts=learn(dataset, embeddings.joint))
+        contrasts, contributions = learn(dataset, embeddings.joint)
+        model = replace(model, contrasts=contrasts)
+    else:
+        contributions = model.contributions(embeddings, dataset)
     _keep(model, context)
-    return _result(joint, model, dataset, embeddings, history)
+    return _result(joint, model, embeddings, contributions, history)
 
 
 def _check_output(joint: ad.AnnData, model: Model) -> None:
@@ -111,11 +114,15 @@ def _fit_transforms(module: Module, matrices: Mapping[str, sparse.csr_matrix]) -
 
 
 def _result(
-    joint: ad.AnnData, model: Model, dataset: Dataset, embeddings: Embeddings, history: TrainingHistory
+    joint: ad.AnnData,
+    model: Model,
+    embeddings: Embeddings,
+    contributions: Mapping[str, np.ndarray],
+    history: TrainingHistory,
 ) -> ad.AnnData:
     """A new object that has the outputs beside what *joint* has."""
     out = share(joint)
-    write_embeddings(out, embeddings, model.contributions(embeddings, dataset))
+    write_embeddings(out, embeddings, contributions)
     if model.config.reconstruct:
         out.layers[keys.RECONSTRUCTION] = _reconstruction(joint, model, embeddings.joint)
     training = {
