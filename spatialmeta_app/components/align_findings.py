@@ -35,7 +35,9 @@ QUALITY = (
 
 def findings() -> list[Any]:
     """Quality, loss, runs and their comparison."""
-    curves = steps.graph(id=Steps.of(Steps.CURVES, STEP), height=170, label="Loss of the alignment, one panel a term")
+    curves = steps.graph(
+        id=Steps.of(Steps.CURVES, STEP), height=steps.CURVES_PX[STEP], label="Loss of the alignment, one panel a term"
+    )
     return [
         panel("Quality", html.Div(id=Align.QUALITY)),
         panel("Loss", curves),

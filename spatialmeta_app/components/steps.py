@@ -21,6 +21,7 @@ VERBS = {
     "integrate": "Train",
     "cluster": "Cluster",
 }
+CURVES_PX = {"align": 250}  # height of the curves where they do not have all the room there is
 COMPARED = ("integrate",)  # steps whose page can show two runs side by side
 ICONS = {"align": "bounding-box", "reassign": "grid-3x3-gap", "features": "bar-chart", "integrate": "diagram-3"}
 

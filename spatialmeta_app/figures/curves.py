@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from spatialmeta_app.figures import looks
 
+BETWEEN_PX = 46  # ticks of the panel above and the title of the one below
 History = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
@@ -38,7 +39,7 @@ def small_multiples(
         rows=rows,
         cols=columns,
         subplot_titles=[names.get(p, p.replace("_", " ")) for p in panels],
-        vertical_spacing=min(0.2, 0.24 / rows),
+        vertical_spacing=BETWEEN_PX / (height - 32) if height else min(0.2, 0.24 / rows),
         horizontal_spacing=0.09,
     )
     for term, (x, y) in history.items():

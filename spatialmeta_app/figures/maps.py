@@ -194,8 +194,10 @@ def _scale_bar(figure: go.Figure, low: np.ndarray, high: np.ndarray, pad: float,
 
 
 def _name(figure: go.Figure, x: float, y: float, text: str, **more: Any) -> None:
-    """Words above a place; the style sheet puts a plate under them."""
-    figure.add_annotation(x=x, y=y, text=text, showarrow=False, yanchor="bottom", borderpad=3, font=looks.FONT, **more)
+    """Words above a place, on a plate whose colour the style sheet knows."""
+    figure.add_annotation(
+        x=x, y=y, text=text, showarrow=False, yanchor="bottom", bgcolor="#ffffff", borderpad=3, font=looks.FONT, **more
+    )
 
 
 def scale_bar_um(width_um: float) -> float:

@@ -231,6 +231,7 @@ def show_curves(_version: Any, _touched: Any, own: dict, pathname: str) -> Any:
         return no_update
     found = results.curves(backend().workspace, backend().jobs, view)
     figure = curves.small_multiples(
-        found.history, x_title=found.x_title, titles=results.TERM_TITLES, overlays=results.OVERLAYS
-    )
+        found.history, x_title=found.x_title, titles=results.TERM_TITLES, overlays=results.OVERLAYS,
+        height=component.CURVES_PX.get(own["form"]),
+    )  # fmt: skip
     return figure.update_layout(meta=found.meta)

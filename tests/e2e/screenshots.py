@@ -27,7 +27,11 @@ from tests.e2e.test_shell import new_project
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 PAGES = ("data", "align", "reassign", "features", "integrate", "explore", "export")
-SETTLE_MS = 6_000  # fonts, figures and tiles after the last request
+SETTLE_MS = 3_000  # fonts, figures and tiles after the last request
+DRAWN = """() => !document.querySelector('#align-stage:not([data-mode])')
+  && [...document.querySelectorAll('.dash-graph')].every((graph) => {
+    const plot = graph.querySelector('.js-plotly-plot');
+    return !graph.checkVisibility() || plot?.data?.length || plot?.layout?.annotations?.length; })"""
 
 
 def main() -> int:
@@ -98,6 +102,10 @@ def photograph(context: BrowserContext, server: Server, addresses: str, theme: s
         if name == "explore":
             page.wait_for_function(READY, timeout=STEP_MS)
             page.locator("#explore-profile .xtitle").wait_for()
+        page.locator(".sm-columns, .sm-home, .sm-help-grid").first.wait_for()
+        page.wait_for_load_state("networkidle")
+        page.wait_for_function(DRAWN, timeout=STEP_MS)
+        page.wait_for_load_state("networkidle")
         page.wait_for_timeout(SETTLE_MS)
         path = IMAGES / f"{name}-{theme}.webp"  # a tenth of a PNG's bytes
         Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(path, quality=92, method=6)

@@ -11,6 +11,15 @@ def test_traces_keep_the_order_of_the_terms() -> None:
     assert list(figure.data[2].y) == [0.1, 0.2]
 
 
+def test_titles_stay_clear_of_the_panel_above() -> None:
+    history = {term: ([1, 2], [1.0, 2.0]) for term in ("a", "b", "c")}
+    figure = curves.small_multiples(history, height=250)
+    upper, lower = figure.layout.yaxis.domain, figure.layout.yaxis3.domain
+    assert (upper[0] - lower[1]) * (
+        250 - 32
+    ) >= 40  # px: a line of ticks (11 px) and a title (12 px) with their margins
+
+
 def test_an_overlay_shares_the_panel() -> None:
     figure = curves.small_multiples(HISTORY, overlays={"validation": "loss"})
     loss, validation, kl = figure.data
