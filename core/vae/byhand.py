@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.vae import loops
 from core.vae.adam import Adam
-from core.vae.compiled import Heads, Hidden, Layer
+from core.vae.compiled import EVALUATIONS, Heads, Hidden, Layer
 from core.vae.data import Dataset
 from core.vae.losses import mmd
 from core.vae.module import LOG_SIGMA_LIMIT, SIGMA_FLOOR, Module
@@ -19,6 +19,10 @@ from core.vae.sharing import Threads, slice_of
 from core.vae.step import Numbers, weights_of
 
 FEWEST = 32  # spots that are worth a thread
+
+
+def covers(module: Module) -> bool:
+    return all(type(decoder["heads"]) in EVALUATIONS for decoder in module.decoders.values())
 
 
 class ByHand:

@@ -45,11 +45,13 @@ class Step(Protocol):
 
 
 def make_step(module: Module, dataset: Dataset, optimizer: Adam) -> Step:
-    if next(module.parameters()).device.type != "cpu":
-        return ByAutograd(module, dataset, optimizer)
-    from core.vae.byhand import ByHand
+    """By hand on the CPU, where all likelihoods have loops."""
+    if next(module.parameters()).device.type == "cpu":
+        from core.vae.byhand import ByHand, covers
 
-    return ByHand(module, dataset, optimizer)
+        if covers(module):
+            return ByHand(module, dataset, optimizer)
+    return ByAutograd(module, dataset, optimizer)
 
 
 def weights_of(config: IntegrateConfig, modalities: Sequence[Modality], *, kl_share: float) -> dict[str, float]:

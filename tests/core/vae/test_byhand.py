@@ -12,11 +12,12 @@ from torch import nn
 
 from core.vae.adam import Adam
 from core.vae.byhand import ByHand
+from core.vae.compiled import EVALUATIONS
 from core.vae.config import IntegrateConfig, resolve
 from core.vae.data import Dataset
-from core.vae.modality import Modality
+from core.vae.modality import Gaussian, Modality
 from core.vae.module import Module
-from core.vae.step import ByAutograd
+from core.vae.step import ByAutograd, make_step
 
 N, GENES, METABOLITES = 67, 23, 11
 
@@ -126,3 +127,10 @@ def test_torchs_threads_are_given_back():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_likelihood_without_loops_is_left_to_torch(monkeypatch):
+    auto, _, optimizer = both("ST", "SM")
+    assert isinstance(make_step(auto._module, auto._dataset, optimizer), ByHand)
+    monkeypatch.delitem(EVALUATIONS, Gaussian)
+    assert isinstance(make_step(auto._module, auto._dataset, optimizer), ByAutograd)
