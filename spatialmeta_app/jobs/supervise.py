@@ -79,7 +79,7 @@ def supervise(
     cancelled
         Asked about 20 times a second. Once true: the line ``cancel`` on the child's standard input, TERM to its
         process group after *grace_s*, KILL after twice that. A child that answers ``saving`` (it writes the best so
-        far) gets TERM one *grace_s* later, and KILL still within 3 s at the default.
+        far) gets TERM after eight times that and KILL after ten: on a busy machine the best would be lost otherwise.
     child
         The child, where somebody started it already; None starts one.
     warm
@@ -164,7 +164,7 @@ class _Stop:
         self.sent: set[int] = set()
 
     def saving(self) -> None:
-        self.term_after, self.kill_after = 2 * self.grace_s, 2.5 * self.grace_s
+        self.term_after, self.kill_after = 8 * self.grace_s, 10 * self.grace_s
 
     def step(self) -> None:
         if self.asked is None:

@@ -60,9 +60,9 @@ def test_an_error_is_a_failure(child):
 def test_a_child_that_saves_gets_more_time_and_its_result_counts(child):
     code = """
         say(type="progress")
-        sys.stdin.readline(); say(type="saving"); time.sleep(0.6); say(type="done", result="best", stopped=True)
+        sys.stdin.readline(); say(type="saving"); time.sleep(1.5); say(type="done", result="best", stopped=True)
         """
-    outcome, _ = child(code, cancel_after=0.0, grace_s=0.5)
+    outcome, _ = child(code, cancel_after=0.0, grace_s=0.5)  # 1.5 s: longer than who does not save is given
     assert outcome == Outcome("done", result="best", stopped=True, returncode=0)
 
 
@@ -71,7 +71,7 @@ def test_a_child_that_says_saving_for_ever_is_killed(child):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         say(type="progress"); sys.stdin.readline(); say(type="saving"); time.sleep(60)
         """
-    outcome, _ = child(code, cancel_after=0.0)
+    outcome, _ = child(code, cancel_after=0.0, grace_s=0.2)
     assert outcome.state == "cancelled"
     assert outcome.returncode == -9
 
