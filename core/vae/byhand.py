@@ -3,6 +3,7 @@ gives, in two thirds of the time, and in shares that threads work on."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -80,9 +81,11 @@ class ByHand:
 
     @staticmethod
     def _uniforms(*shape: int) -> np.ndarray:
-        """By numpy, which takes a tenth of the time, from a seed by torch, whose state is stored with a training."""
-        seed = int(torch.randint(2**62, ()))
-        return np.random.Generator(np.random.SFC64(seed)).random(shape, dtype=np.float32)
+        """Of 16 bits, by numpy, which takes a fraction of torch's time; the seed is torch's, whose state is stored with
+        a training."""
+        n, source = math.prod(shape), np.random.SFC64(int(torch.randint(2**62, ())))
+        drawn = source.random_raw(-(-n // 4)).view(np.uint16)[:n].reshape(shape)
+        return drawn * np.float32(2**-16)
 
     def _mmd(self, z: Tensor, spots: np.ndarray) -> tuple[float, Tensor]:
         """Between the samples, with its derivative by *z*. It compares all rows with all others."""

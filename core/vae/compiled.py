@@ -106,10 +106,10 @@ class Heads:
         """Derivatives of the weighted sum of the repeats by the parameters; returned are those by *hidden*."""
         by_repeat = np.array(weights, np.float32)
         by_row = torch.from_numpy(by_repeat.repeat(len(self._hidden) // len(weights)))[:, None]
-        weighted, d_hidden = self._hidden * by_row, torch.zeros_like(self._hidden)
+        weighted, d_hidden = self._hidden * by_row, None
         for layer, slope in zip(self._layers, self._slopes, strict=True):
             layer.weight_slope(weighted, slope)
-            d_hidden.addmm_(slope, layer.weight)
+            d_hidden = slope @ layer.weight if d_hidden is None else d_hidden.addmm_(slope, layer.weight)
         for wanted, slope in zip(self._d_narrow, self._narrow_slopes, strict=True):
             np.matmul(by_repeat, slope, out=wanted.numpy())
         return d_hidden.mul_(by_row)

@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from core.jit import EXACT, compiled
 
-f32, f64, i32, u8 = np.float32, np.float64, np.int32, np.uint8
+f32, f64, i32, u8, u32 = np.float32, np.float64, np.int32, np.uint8, np.uint32
 
 TABLE = 16  # whole counts up to here are summed by table
 CHUNK = 512  # features worked on at once

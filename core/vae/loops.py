@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from core.jit import compiled
-from core.vae.kernels import ONE, ZERO, f32, f64, wide
+from core.vae.kernels import ONE, ZERO, f32, f64, u32, wide
 
 NORM_FLOOR = f32(1e-5)  # of a variance, as in torch
 
@@ -85,7 +85,7 @@ def dense_rows(indptr, indices, data, rows, out):
         dense = out[k]
         dense[:] = ZERO
         for i in range(indptr[rows[k]], indptr[rows[k] + 1]):
-            dense[indices[i]] = data[i]
+            dense[u32(indices[i])] = data[i]  # no index counts from the end
 
 
 @compiled(

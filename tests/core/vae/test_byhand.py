@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from scipy import sparse
+from scipy import sparse, stats
 from torch import nn
 
 from core.vae.adam import Adam
@@ -134,3 +134,12 @@ def test_a_likelihood_without_loops_is_left_to_torch(monkeypatch):
     assert isinstance(make_step(auto._module, auto._dataset, optimizer), ByHand)
     monkeypatch.delitem(EVALUATIONS, Gaussian)
     assert isinstance(make_step(auto._module, auto._dataset, optimizer), ByAutograd)
+
+
+def test_uniform_numbers_are_uniform():
+    torch.manual_seed(5)
+    found = ByHand._uniforms(3, 100, 128)
+    assert found.dtype == np.float32
+    assert found.shape == (3, 100, 128)
+    assert 0 <= found.min() < found.max() < 1
+    assert stats.kstest(found.ravel(), "uniform").pvalue > 0.01
