@@ -2,13 +2,12 @@
 // size, so a cut, a reload or another browser goes on from there when the same file is chosen again.
 //
 // A slot is <div class="sm-slot" data-slot data-project data-sample> with an <input type="file"> and an empty
-// <div class="sm-transfers">. When a file is complete, the store 'data-uploaded' gets {id, slot, filename, n}.
+// <div class="sm-transfers">. When a file is complete the server imports it, and the store 'data-uploaded' gets its id.
 (function () {
   "use strict";
   const SM = (window.SpatialMeta = window.SpatialMeta || {});
   const MEMORY = "sm-uploads";
   const running = new Map(); // key -> Transfer
-  let finished = 0;
 
   // ---- what this browser remembers of half uploads ------------------------------------------------------------------
 
@@ -106,6 +105,7 @@
       while (this.sent < this.file.size && this.state === "sends") {
         try {
           this.sent = await this.sendPiece(this.sent);
+          this.draw(); // the last progress of a piece may have come too soon after another to be drawn
           failures = 0;
         } catch (error) {
           if (this.state !== "sends") return;
@@ -165,14 +165,12 @@
     }
 
     async finish() {
-      await SM.api("/api/uploads/" + this.id + "/finish", { method: "POST" });
+      await SM.api("/api/uploads/" + this.id + "/finish", { method: "POST", json: scaleFor(this.place) });
       this.state = "done";
       remember(this.key, null);
       running.delete(this.key);
       this.draw();
-      finished += 1;
-      const data = { id: this.id, slot: this.place.slot, filename: this.file.name, n: finished };
-      window.dash_clientside.set_props("data-uploaded", { data });
+      if (listOf(this.place)) window.dash_clientside.set_props("data-uploaded", { data: this.id });
       SM.askJobs();
       setTimeout(() => this.row && this.row.remove(), 1500);
     }
@@ -271,6 +269,12 @@
     const slot = document.querySelector(
       '.sm-slot[data-sample="' + place.sample + '"][data-slot="' + (place.slot === "ibd" ? "sm" : place.slot) + '"]');
     return slot && slot.querySelector(".sm-transfers");
+  }
+
+  // What the page says of the image; a page that is gone says nothing, and the server keeps to what it knows.
+  function scaleFor(place) {
+    const box = listOf(place) && document.getElementById("data-scale");
+    return box ? { image_scale: Number(box.value) || null } : {};
   }
 
   function placeOf(element, name) {

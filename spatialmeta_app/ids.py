@@ -45,7 +45,7 @@ class Home:
 class Data:
     """`/p/<project>/<sample>/data`; the script is assets/upload.js."""
 
-    UPLOADED = "data-uploaded"  # dcc.Store {id, slot, filename, n}: set by upload.js when a file is complete
+    UPLOADED = "data-uploaded"  # dcc.Store: the id of a file that is whole now; any new value draws the page anew
     STATES = "data-states"  # pattern {"data-states": slot}: what a slot holds
     SCALE = "data-scale"
     KEY_FRAME = "data-key-frame"

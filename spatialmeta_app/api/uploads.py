@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import flask
 
 from core.errors import SpatialMetaError
 from spatialmeta_app.api.errors import json_body
+from spatialmeta_app.services import imports
 from spatialmeta_app.services.backend import backend
 from spatialmeta_app.services.people import current_user
 from spatialmeta_app.workspace import Upload
@@ -54,9 +56,23 @@ def append(upload_id: str) -> dict[str, Any]:
 
 @bp.post("/<upload_id>/finish")
 def finish(upload_id: str) -> dict[str, Any]:
-    """All bytes have arrived: sync and keep."""
-    upload = backend().workspace.uploads.finish(upload_id)
+    """All bytes have arrived: sync, keep and import. The body may say ``{image_scale}``, a number or null; without it
+    that of the import before stays."""
+    b, known = backend(), {}
+    body = flask.request.get_json(silent=True) or {}
+    if "image_scale" in body:
+        known["image_scale"] = _scale(body["image_scale"])
+    upload = b.workspace.uploads.finish(upload_id)
+    imports.arrived(b.workspace, b.jobs, upload, user=current_user(), **known)
     return _described(upload, upload.size)
+
+
+def _scale(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+        raise SpatialMetaError("an image scale above 0, or none", found=repr(value)[:80])
+    return float(value)
 
 
 @bp.delete("/<upload_id>")

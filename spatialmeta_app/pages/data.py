@@ -16,7 +16,7 @@ from spatialmeta_app.ids import Data, Shell
 from spatialmeta_app.services import imports, joining, projects
 from spatialmeta_app.services.backend import backend
 from spatialmeta_app.services.people import current_user
-from spatialmeta_app.workspace import NotFound, Workspace, WorkspaceError
+from spatialmeta_app.workspace import NotFound, WorkspaceError
 
 dash.register_page(__name__, path_template="/p/<project>/<sample>/data", title="Data · SpatialMETA")
 
@@ -30,12 +30,12 @@ def layout(project: str = "", sample: str = "", **_query: str) -> html.Div:
         return missing(error)
     if joining.is_joined(workspace, sample):
         return joined.no_files(f"/p/{project}/{sample}")
-    slots = {slot.name: slot for slot in imports.SLOTS}
+    slots, scale = {slot.name: slot for slot in imports.SLOTS}, imports.image_scale_of(workspace, sample)
     left = [
         sections.slot_panel(slots["st"], project, sample),
         sections.slot_panel(slots["sm"], project, sample, sections.key_field()),
         sections.slot_panel(slots["negative"], project, sample),
-        sections.slot_panel(slots["image"], project, sample, sections.scale_field(_scale(workspace, sample))),
+        sections.slot_panel(slots["image"], project, sample, sections.scale_field(scale)),
     ]
     if workspace.server_folders.roots():
         left.append(sections.browser_panel())
@@ -44,11 +44,6 @@ def layout(project: str = "", sample: str = "", **_query: str) -> html.Div:
     heading = html.H1("Data", className="visually-hidden")
     stores = [dcc.Store(id=Data.UPLOADED), dcc.Store(id=Data.KEY_SHOWN)]
     return html.Div([heading, *stores, columns(left, centre, right)])
-
-
-def _scale(workspace: Workspace, sample: str) -> float | None:
-    st = workspace.chosen(sample, "st")
-    return st.inputs.get("image_scale") if st else None
 
 
 @callback(
@@ -105,21 +100,6 @@ def _start(pathname: str, kind: str, scale: float | None, key: str | None = None
 
 @callback(
     Output(Shell.SUBMITTED, "data", allow_duplicate=True),
-    Input(Data.UPLOADED, "data"),
-    State(Data.SCALE, "value"),
-    State(Shell.URL, "pathname"),
-    prevent_initial_call=True,
-)
-def take(uploaded: dict | None, scale: float | None, pathname: str) -> Any:
-    """A file is complete: import it, unless it waits for another."""
-    if not uploaded:
-        return no_update
-    _start(pathname, imports.kind_of(uploaded["slot"]), scale)
-    return uploaded["id"]
-
-
-@callback(
-    Output(Shell.SUBMITTED, "data", allow_duplicate=True),
     Input(Data.SCALE, "value"),
     State(Shell.URL, "pathname"),
     prevent_initial_call=True,
@@ -169,25 +149,28 @@ def browse(folder: str | None) -> Any:
 @callback(
     Output(Data.BROWSE, "data"),
     Output(Data.UPLOADED, "data", allow_duplicate=True),
+    Output(Shell.SUBMITTED, "data", allow_duplicate=True),
     Input({Data.BROWSER: ALL, "path": ALL}, "n_clicks"),
     State(Data.BROWSE_AS, "value"),
+    State(Data.SCALE, "value"),
     State(Shell.URL, "pathname"),
     prevent_initial_call=True,
 )
-def open_entry(clicks: list[int], taken_as: str, pathname: str) -> tuple[Any, Any]:
+def open_entry(clicks: list[int], taken_as: str, scale: float | None, pathname: str) -> tuple[Any, Any, Any]:
     """Go into a folder, or import a file or a whole folder (Space Ranger)."""
     if not any(clicks):
-        return no_update, no_update
+        return no_update, no_update, no_update
     kind, path = ctx.triggered_id[Data.BROWSER], ctx.triggered_id["path"]
     if kind in ("folder", "up"):
-        return _inside(path), no_update
+        return _inside(path), no_update, no_update
     place = Place.from_path(pathname)
     slot = taken_as if taken_as != "auto" else imports.guess_slot(path) or ("st" if kind == "take" else None)
     if slot is None:
         raise WorkspaceError("to know what the file is", found=Path(path).name, mend="Choose 'Take the file as'.")
     here = {"project": place.project, "sample": place.sample}
     upload = imports.import_from_server(backend().workspace, path=path, slot=slot, user=current_user(), **here)
-    return no_update, {"id": upload.id, "slot": slot, "filename": upload.filename, "n": upload.id}
+    _start(pathname, imports.kind_of(slot), scale)
+    return no_update, upload.id, upload.id
 
 
 def _inside(path: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from types import EllipsisType
 from typing import Any
 
 from spatialmeta_app.jobs import Job, JobStore
@@ -143,6 +144,25 @@ def start(
     return store.submit(
         kind, project=project, sample=sample, user=user, config=config, inputs=dict(found.inputs), priority=1
     )
+
+
+def arrived(
+    workspace: Workspace, store: JobStore, upload: Upload, *, user: str, image_scale: float | EllipsisType | None = ...
+) -> Job | None:
+    """Import a file that is whole now, unless it waits for another; asking twice starts nothing twice. It happens here
+    and not in a page, which may be closed by now or hear of two files as of one. *image_scale*: ``...`` for that of the
+    import before."""
+    if upload.sample is None or any(upload.path in job.inputs.values() for job in store.jobs(upload.project)):
+        return None
+    here = {"project": upload.project, "sample": upload.sample, "kind": kind_of(upload.slot)}
+    scale = image_scale_of(workspace, upload.sample) if image_scale is ... else image_scale
+    return start(workspace, store, user=user, image_scale=scale, **here)
+
+
+def image_scale_of(workspace: Workspace, sample: str) -> float | None:
+    """What was said of the histology of the ST section; None where it was found from the sizes."""
+    st = workspace.chosen(sample, "st")
+    return st.inputs.get("image_scale") if st else None
 
 
 def kind_of(slot: str) -> str:

@@ -205,6 +205,31 @@ def test_pause_resume_cancel(page: Page, app_server: Server, watch: Watch, tmp_p
     assert not list(app_server.data.glob("projects/*/uploads/*/never.png"))
 
 
+def test_files_that_are_whole_at_the_same_moment_are_all_imported(page: Page, tmp_path: Path) -> None:
+    """On another page too: what a page hears of two files at once may be one."""
+    new_project(page)
+    ends: list[Route] = []
+    page.route("**/api/uploads/*/finish", lambda route: ends.append(route))
+    choose(page, "st", _section(tmp_path / "st.h5ad"))
+    choose(page, "sm", _table(tmp_path / "peaks.csv"))
+    expect(page.locator(".sm-transfer", has_text="100%")).to_have_count(2)
+    for route in ends:
+        route.continue_()
+    for about in ("36 spots × 4 genes", "36 pixels × 3 metabolites"):
+        expect(page.locator(".sm-tile-head", has_text=about)).to_be_visible(timeout=IMPORT_MS)
+
+    ends.clear()
+    choose(page, "sm", _table(tmp_path / "fewer.csv", pixels=30))
+    expect(page.locator(".sm-transfer", has_text="100%")).to_be_visible()
+    page.get_by_role("link", name="Align").first.click()
+    page.wait_for_url("**/align")
+    (route,) = ends
+    route.continue_()
+    expect(page.locator("#tray")).to_contain_text("SM import")
+    page.get_by_role("link", name="Data").first.click()
+    expect(page.locator(".sm-tile-head", has_text="30 pixels × 3 metabolites")).to_be_visible(timeout=IMPORT_MS)
+
+
 def test_a_file_can_be_dropped(page: Page, app_server: Server, tmp_path: Path) -> None:
     new_project(page)
     file = _section(tmp_path / "dropped.h5ad")

@@ -39,6 +39,34 @@ def test_a_file_goes_up_in_pieces(client, begin, workspace, project):
     assert workspace.uploads.resolve(project.id, done.json["path"]).read_bytes() == b"0123456789"
 
 
+def test_a_whole_file_is_imported_once_with_what_is_known_of_the_image(client, begin, store, project, sample):
+    def whole(slot: str, filename: str, **body):
+        upload = begin(1, slot=slot, filename=filename).json["id"]
+        send(client, upload, 0, b"x")
+        address = f"/api/uploads/{upload}/finish"
+        assert client.post(address, json=body, headers=CHANGE).status_code == 200
+        before = store.jobs(project.id)
+        assert client.post(address, json=body, headers=CHANGE).status_code == 200  # the answer was lost: asked again
+        assert store.jobs(project.id) == before
+        return before
+
+    assert whole("ibd", "a.ibd") == []  # waits for its imzML
+    (job,) = whole("sm", "a.imzML")
+    assert (job.kind, job.sample, set(job.inputs)) == ("sm", sample.id, {"file", "ibd"})
+    whole("st", "a.h5ad")
+    newest = whole("image", "he.png", image_scale=0.5)[0]
+    assert (newest.kind, newest.inputs["image_scale"]) == ("st", 0.5)
+
+
+@pytest.mark.parametrize("scale", [0, -1, "1", True, [1]])
+def test_an_image_scale_that_is_none(client, begin, store, project, scale):
+    upload = begin(1).json["id"]
+    send(client, upload, 0, b"x")
+    answer = client.post(f"/api/uploads/{upload}/finish", json={"image_scale": scale}, headers=CHANGE)
+    assert answer.status_code == 422
+    assert not store.jobs(project.id)
+
+
 @pytest.mark.parametrize("offset", [0, 4, 6, 10**20])
 def test_a_wrong_offset_is_told_the_right_one(client, begin, offset):
     upload = begin(10).json["id"]
