@@ -13,7 +13,7 @@ and a network has seen the noise that it embeds, by which it tells domains apart
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ from core.vae.data import PIECE, Dataset
 SPLITS = 2  # ways to cut the spots in halves; more steady the more, at their cost
 CENTRES = 20  # kinds of spots that a spot is compared with; 7 to 80 say much the same
 FITTED_ON = 5000  # spots that covariances and centres are taken from
+AT_ONCE = 8 * PIECE  # spots whose inputs are made at once
 DEAD = 1e-3  # variance of a direction, as a share of the mean one, from which it counts less
 
 
@@ -70,7 +71,7 @@ class Contrasts:
         The similarity of a modality is 1 - 2 angle / pi, mean over all kinds of spots but the spot's own, at least 0:
         a right angle is what chance gives.
         """
-        return self._shares(dataset, joint, _seen(dataset, self.projections))
+        return self._shares(dataset, joint, _seen(_Halves(dataset), self.projections))
 
     def _shares(self, dataset: Dataset, joint: np.ndarray, seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         where = _smooth(dataset, joint @ self.scale)
@@ -101,58 +102,80 @@ def learn(dataset: Dataset, joint: np.ndarray, seed: int = 0) -> tuple[Contrasts
     joint = joint.astype(np.float64)
     few = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:FITTED_ON])
     scale = _scale(joint[few])
-    target = _within(joint @ scale, dataset.batch).astype(np.float32)
+    target = torch.from_numpy(_within(joint @ scale, dataset.batch).astype(np.float32)) / len(few)
     projections = {name: np.zeros((SPLITS, 2, m.shape[1], scale.shape[1])) for name, m in dataset.matrices.items()}
-    for cut, half, weights in _halves(dataset):
+    halves = _Halves(dataset, keep=len(few) == len(dataset))
+    for cut, half in halves.weights:
         for name, values in projections.items():
-            for rows, inputs in _inputs(dataset, name, weights, few):
-                values[cut, half] += inputs.T @ target[rows] / len(few)
+            for rows, inputs in halves.inputs(cut, half, name, few):
+                values[cut, half] += (inputs.float().t() @ target[rows]).numpy()
     where = _smooth(dataset, joint @ scale)[few]
     kind = _kinds(where, seed)
-    seen = _seen(dataset, projections)
+    seen = _seen(halves, projections)
     seen_centres = {name: _means(values[few], kind) for name, values in seen.items()}
     contrasts = Contrasts(scale, _means(where, kind), projections, seen_centres)
     return contrasts, contrasts._shares(dataset, joint, seen)
 
 
-def _seen(dataset: Dataset, projections: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+Pieces = Iterable[tuple[np.ndarray, torch.Tensor]]
+
+
+class _Halves:
+    """What encoders see by a random half of the spots alone.
+
+    Attributes
+    ----------
+    weights
+        By cut and half: the smoother's weights on that half, rows summing to 1, or to 0 where a spot has no neighbour
+        in it, CSR (spots, spots). Without a smoother a spot is its own and only neighbour.
+    """
+
+    def __init__(self, dataset: Dataset, *, keep: bool = False) -> None:
+        """*keep* what was made, where it is asked for again and again of the same spots."""
+        self.dataset, self._keep = dataset, keep
+        self._kept: dict[tuple[int, int, str], Pieces] = {}
+        n = len(dataset)
+        smoother = sparse.identity(n, format="csr", dtype=np.float32) if dataset.smoother is None else dataset.smoother
+        self.weights = {}
+        for cut in range(SPLITS):
+            side = np.random.default_rng(cut).permutation(n) % 2
+            for half in (0, 1):
+                kept = sparse.csr_matrix(smoother @ sparse.diags_array((side == half).astype(np.float32)))
+                kept.eliminate_zeros()
+                total = np.asarray(kept.sum(1)).ravel()
+                kept.data /= np.repeat(total, np.diff(kept.indptr))
+                self.weights[cut, half] = kept
+
+    def inputs(self, cut: int, half: int, name: str, spots: np.ndarray) -> Pieces:
+        """Pieces of *spots* (n,), without those that have no weights, and their inputs, float16 (piece, features)."""
+        key = cut, half, name
+        if not self._keep:
+            return self._made(*key, spots)
+        if key not in self._kept:
+            self._kept[key] = list(self._made(*key, spots))
+        return self._kept[key]
+
+    def _made(self, cut: int, half: int, name: str, spots: np.ndarray) -> Pieces:
+        weights = self.weights[cut, half]
+        filled = spots[np.diff(weights.indptr)[spots] > 0]
+        for start in range(0, len(filled), AT_ONCE):
+            rows = filled[start : start + AT_ONCE]
+            yield rows, self.dataset.inputs_by(weights, name, rows)
+
+
+def _seen(halves: _Halves, projections: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What each modality tells of the joint embedding of the spots, shape (spots, axes): means over one half of a
     spot's neighbours by the projections of the other half, averaged."""
-    spots = np.arange(len(dataset))
-    found = {name: np.zeros((len(dataset), values.shape[-1])) for name, values in projections.items()}
-    times = np.zeros((len(dataset), 1))
-    for cut, half, weights in _halves(dataset):
+    n = len(halves.dataset)
+    found = {name: np.zeros((n, values.shape[-1])) for name, values in projections.items()}
+    times = np.zeros((n, 1))
+    for (cut, half), weights in halves.weights.items():
         times[np.diff(weights.indptr) > 0] += 1
         for name, values in projections.items():
-            projection = values[cut, 1 - half].astype(np.float32)
-            for rows, inputs in _inputs(dataset, name, weights, spots):
-                found[name][rows] += inputs @ projection
+            projection = torch.from_numpy(values[cut, 1 - half].astype(np.float32))
+            for rows, inputs in halves.inputs(cut, half, name, np.arange(n)):
+                found[name][rows] += (inputs.float() @ projection).numpy()
     return {name: values / times for name, values in found.items()}
-
-
-def _inputs(
-    dataset: Dataset, name: str, weights: sparse.csr_matrix, spots: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pieces of *spots* (n,), without those that have no *weights*, and their inputs float32 (piece, features)."""
-    filled = spots[np.diff(weights.indptr)[spots] > 0]
-    for start in range(0, len(filled), PIECE):
-        rows = filled[start : start + PIECE]
-        yield rows, dataset.inputs_by(weights, name, rows).float().numpy()
-
-
-def _halves(dataset: Dataset) -> Iterator[tuple[int, int, sparse.csr_matrix]]:
-    """(cut, half, weights): the smoother's weights on one random half of the spots alone, rows summing to 1, or to 0
-    where a spot has no neighbour in it. Without a smoother a spot is its own and only neighbour."""
-    n = len(dataset)
-    smoother = sparse.identity(n, format="csr", dtype=np.float32) if dataset.smoother is None else dataset.smoother
-    for cut in range(SPLITS):
-        side = np.random.default_rng(cut).permutation(n) % 2
-        for half in (0, 1):
-            kept = sparse.csr_matrix(smoother @ sparse.diags_array((side == half).astype(np.float32)))
-            kept.eliminate_zeros()
-            total = np.asarray(kept.sum(1)).ravel()
-            kept.data /= np.repeat(total, np.diff(kept.indptr))
-            yield cut, half, kept
 
 
 def _smooth(dataset: Dataset, values: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from core.vae.distributions import Rows
+from core.vae.sharing import Threads
 
 #: the smoothed inputs of the encoders, which are dense by nature, are kept, in half precision if need be, when they
 #: take at most this much; else they are computed batch by batch. The values are the same.
@@ -32,10 +33,11 @@ class Correction:
     sample: np.ndarray
     shifts: Mapping[str, np.ndarray]
 
-    def of(self, name: str, weights: sparse.csr_matrix, near: np.ndarray) -> np.ndarray:
+    def of(self, name: str, weights: sparse.csr_matrix, near: np.ndarray) -> Tensor:
         """For inputs made by *weights* (rows, near) of the spots *near*; shape (rows, features)."""
         shifts = self.shifts[name]
-        return (weights @ np.eye(len(shifts), dtype=np.float32)[self.sample[near]]) @ shifts
+        shares = weights @ np.eye(len(shifts), dtype=np.float32)[self.sample[near]]
+        return torch.from_numpy(shares) @ torch.from_numpy(shifts)
 
 
 @dataclass(frozen=True)
@@ -141,19 +143,24 @@ def smoothed(
     smoother: sparse.csr_matrix,
     rows: np.ndarray,
     transform: Transforming,
-    less: Callable[[sparse.csr_matrix, np.ndarray], np.ndarray] | None = None,
+    less: Callable[[sparse.csr_matrix, np.ndarray], Tensor] | None = None,
 ) -> Tensor:
     """Smoothed and then transformed values of the given spots, with *less* (see :meth:`Correction.of`)
     taken off, float16, shape (rows, features)."""
     out = torch.empty(len(rows), matrix.shape[1], dtype=torch.float16)
-    for start in range(0, len(rows), PIECE):
-        piece = rows[start : start + PIECE]
-        weights = smoother[piece]
-        near, columns = np.unique(weights.indices, return_inverse=True)
-        weights = sparse.csr_matrix((weights.data, columns, weights.indptr), (weights.shape[0], len(near)))
-        mixed = torch.from_numpy(weights @ matrix[near].toarray())
-        values = transform(mixed, mixed.sum(1))
-        out[start : start + PIECE] = values if less is None else values - torch.from_numpy(less(weights, near))
+    starts = range(0, len(rows), PIECE)
+
+    def work(part: int, parts: int) -> None:
+        for start in starts[part::parts]:
+            weights = smoother[rows[start : start + PIECE]]
+            near, columns = np.unique(weights.indices, return_inverse=True)
+            weights = sparse.csr_matrix((weights.data, columns, weights.indptr), (weights.shape[0], len(near)))
+            mixed = torch.from_numpy(weights @ matrix[near].toarray())
+            values = transform(mixed, mixed.sum(1))
+            out[start : start + PIECE] = values if less is None else values - less(weights, near)
+
+    with Threads(len(starts)) as share:
+        share(work)
     return out
 
 

@@ -101,6 +101,13 @@ def _log(x):
 
 
 @compiled(fastmath=EXACT, forceinline=True)
+def log1p(x):
+    """log(1 + x) for x of at least 0, to full relative accuracy: with what rounding takes from 1 + x."""
+    y = ONE + x
+    return _log(y) + (x - (y - ONE)) / y
+
+
+@compiled(fastmath=EXACT, forceinline=True)
 def _log1m(x):
     """log(1 - x) for x from 0 to 1/2, to full relative accuracy."""
     near = x < ONE - HALF * ROOT_2  # 1 - x is not rounded then

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from core.jit import compiled
-from core.vae.kernels import ONE, ZERO, f32, f64, u32, wide
+from core.vae.kernels import ONE, ZERO, f32, f64, log1p, u32, wide
 
 NORM_FLOOR = f32(1e-5)  # of a variance, as in torch
 
@@ -86,6 +86,21 @@ def dense_rows(indptr, indices, data, rows, out):
         dense[:] = ZERO
         for i in range(indptr[rows[k]], indptr[rows[k] + 1]):
             dense[u32(indices[i])] = data[i]  # no index counts from the end
+
+
+@compiled("void(float32[:,::1], float32[::1], boolean, float32[::1], float32[::1], float32[:,::1])")
+def transform_rows(x, factor, log, shift, scale, out):
+    """:meth:`core.vae.modality.Transform.forward` in one pass: *x* (rows, features) of at least 0, *factor* (rows,),
+    *shift* and *scale* (features,) to *out*; *log*: whether the logarithm of 1 + x is taken."""
+    wide()
+    for row in range(len(x)):
+        values, found, times = x[row], out[row], factor[row]
+        if log:
+            for j in range(len(values)):
+                found[j] = (log1p(values[j] * times) - shift[j]) / scale[j]
+        else:
+            for j in range(len(values)):
+                found[j] = (values[j] * times - shift[j]) / scale[j]
 
 
 @compiled(

@@ -209,7 +209,11 @@ def test_files_that_are_whole_at_the_same_moment_are_all_imported(page: Page, tm
     """On another page too: what a page hears of two files at once may be one."""
     new_project(page)
     ends: list[Route] = []
-    page.route("**/api/uploads/*/finish", lambda route: ends.append(route))
+
+    def hold(route: Route) -> None:
+        ends.append(route)
+
+    page.route("**/api/uploads/*/finish", hold)
     choose(page, "st", _section(tmp_path / "st.h5ad"))
     choose(page, "sm", _table(tmp_path / "peaks.csv"))
     expect(page.locator(".sm-transfer", has_text="100%")).to_have_count(2)

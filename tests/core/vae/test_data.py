@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 import torch
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
-from core.vae.data import Dataset, batches, column_moments
+from core.vae.data import Dataset, batches, column_moments, smoothed
+from core.vae.modality import TRANSFORMS, Transform
 from core.vae.neighbours import smoother
 
 CPU = torch.device("cpu")
@@ -36,12 +38,52 @@ def test_smoothed_inputs_are_the_same_kept_or_made_on_the_way(monkeypatch):
     monkeypatch.setattr("core.vae.data.PREPARED_BYTES", 0)
     made.prepare({"ST": Rates()})
     rows = np.array([3, 599, 7])
-    smoothed = (mix @ matrix).toarray()[rows]
-    expected = np.log1p(smoothed / smoothed.sum(1, keepdims=True))
+    mixed = (mix @ matrix).toarray()[rows]
+    expected = np.log1p(mixed / mixed.sum(1, keepdims=True))
     np.testing.assert_array_equal(kept.take(rows, CPU).inputs["ST"].numpy(), made.take(rows, CPU).inputs["ST"].numpy())
     for dataset in (kept, made):
         np.testing.assert_allclose(dataset.take(rows, CPU).inputs["ST"].numpy(), expected, rtol=1e-3)
         np.testing.assert_array_equal(dataset.take(rows, CPU).targets["ST"].values.numpy(), matrix.toarray()[rows])
+
+
+def test_smoothed_inputs_do_not_depend_on_the_threads():
+    matrix, rows = random_matrix(1200, 5), np.random.default_rng(1).permutation(1200)[:1100]
+    mix = smoother(np.random.default_rng(0).random((1200, 2)), np.zeros(1200, int), k=4, weight=0.5)
+    found, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(smoothed(matrix, mix, rows, lambda x, totals: x / totals[:, None]).numpy())
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("kind", TRANSFORMS)
+def test_transforms_are_numpys_formulas(kind: str):
+    rng = np.random.default_rng(0)
+    x = (rng.random((7, 37)) ** 8 * 1000).astype(np.float32)  # more features than a vector register has lanes
+    x[0, :2] = 0, 1e6
+    totals = x.sum(1)
+    totals[1] = 0
+    transform = Transform(kind, 37)
+    transform.shift.copy_(torch.from_numpy(rng.random(37)))
+    transform.scale.copy_(torch.from_numpy(rng.random(37) + 0.5))
+    transform.target_total.fill_(20.0)
+    values = x.astype(float)
+    if "rate" in kind:
+        values *= 20 / np.maximum(totals, 1e-12).astype(float)[:, None]
+    if "log1p" in kind:
+        values = np.log1p(values)
+    values = (values - transform.shift.double().numpy()) / transform.scale.double().numpy()
+    for kept in (torch.float32, torch.float64):  # the loop, and what runs where there is none
+        found = transform(torch.from_numpy(x).to(kept), torch.from_numpy(totals).to(kept))
+        assert found.dtype == kept
+        np.testing.assert_allclose(found.numpy(), values, rtol=2e-6, atol=1e-6)
+    transform.shift.zero_()
+    small = torch.tensor([[1e-20, 1e-7, 1e-3]]).repeat(1, 13)[:, :37].contiguous()
+    found = transform(small, torch.full((1,), 20.0)) * transform.scale
+    np.testing.assert_allclose(found.numpy(), np.log1p(small.numpy()) if "log1p" in kind else small.numpy(), rtol=2e-6)
 
 
 def test_batches_keep_every_spot():
