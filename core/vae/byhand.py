@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from core.vae import loops
 from core.vae.adam import Adam
-from core.vae.compiled import EVALUATIONS, Heads, Hidden, Layer
+from core.vae.compiled import EVALUATIONS, Heads, Hidden, Layer, Room
 from core.vae.data import Dataset
 from core.vae.losses import mmd
 from core.vae.module import LOG_SIGMA_LIMIT, SIGMA_FLOOR, Module
@@ -54,7 +55,7 @@ class ByHand:
             layers = self._config.n_layers * len(self._module.modalities)
             uniforms = self._uniforms(layers, len(spots), self._config.n_hidden)
         terms, d_z = self._forward(spots, uniforms)
-        d_z *= weights["mmd"]
+        d_z *= np.float32(weights["mmd"])
         by_spot = {name: weight / len(spots) for name, weight in weights.items()}
         self.share(lambda k, parts: self._parts[k].backward(by_spot, d_z[slice_of(len(spots), k, parts)]))
         return _with_loss(terms, weights)
@@ -63,9 +64,9 @@ class ByHand:
         terms, _ = self._forward(spots, ())
         return _with_loss(terms, weights_of(self._config, self._module.modalities, kl_share=1.0))
 
-    def _forward(self, spots: np.ndarray, uniforms: Sequence[np.ndarray]) -> tuple[Numbers, Tensor]:
+    def _forward(self, spots: np.ndarray, uniforms: Sequence[np.ndarray]) -> tuple[Numbers, np.ndarray]:
         """Terms of the loss, and the derivative of the MMD by z."""
-        noise = torch.randn(len(spots), self._config.n_latent)
+        noise = torch.randn(len(spots), self._config.n_latent).numpy()
         while len(self._parts) < self.share.parts:
             self._parts.append(_Part(self._module, self._dataset, self._optimizer))
 
@@ -76,7 +77,7 @@ class ByHand:
         self.share(work)
         sums = [part.sums for part in self._parts]
         terms = {name: sum(each[name] for each in sums) / len(spots) for name in sums[0]}
-        apart, d_z = self._mmd(torch.cat([part.z for part in self._parts]), spots)
+        apart, d_z = self._mmd(np.concatenate([part.z for part in self._parts]), spots)
         return {**terms, "mmd": apart}, d_z
 
     @staticmethod
@@ -87,14 +88,15 @@ class ByHand:
         drawn = source.random_raw(-(-n // 4)).view(np.uint16)[:n].reshape(shape)
         return drawn * np.float32(2**-16)
 
-    def _mmd(self, z: Tensor, spots: np.ndarray) -> tuple[float, Tensor]:
+    def _mmd(self, z: np.ndarray, spots: np.ndarray) -> tuple[float, np.ndarray]:
         """Between the samples, with its derivative by *z*. It compares all rows with all others."""
         levels = self._module.batch_levels
         if not levels or not self._config.weight_mmd:
-            return 0.0, torch.zeros_like(z)
-        value = mmd(z.requires_grad_(True), torch.from_numpy(self._dataset.batch[spots, 0]), levels[0])
+            return 0.0, np.zeros_like(z)
+        latent = torch.from_numpy(z).requires_grad_(True)
+        value = mmd(latent, torch.from_numpy(self._dataset.batch[spots, 0]), levels[0])
         value.backward()
-        return value.item(), z.grad
+        return value.item(), latent.grad.numpy()
 
 
 def _with_loss(terms: Numbers, weights: Mapping[str, float]) -> Numbers:
@@ -121,38 +123,56 @@ class _Part:
             for name in self._names
         ]
         self._repeats = 2 if self._single_mean else 1
+        self._rooms = cache(self._make_room)
+
+    def _make_room(self, n: int) -> Room:
+        """Of what lies between encoders and decoders; *d_x* is the derivative by *x*."""
+        config, m, width = self._module.config, len(self._names), self._module.batch.width
+        narrow, single = (n, config.n_latent), (len(self._single_mean), n, config.n_latent)
+        sources, hidden = (m, self._repeats, n, config.n_latent + width), config.n_hidden
+        shapes = {"mean": narrow, "log_spread": narrow, "single": single, "batch": (n, width), "sources": sources}
+        return Room(
+            **shapes,
+            **{f"d_{name}": shape for name, shape in shapes.items()},
+            spread=narrow,
+            d_head=single,
+            joint=(n, m * hidden),
+            d_joint=(n, m * hidden),
+            d_hidden=(n, hidden),
+        )
 
     @torch.no_grad()
-    def forward(self, spots: np.ndarray, noise: Tensor, uniforms: Sequence[np.ndarray]) -> None:
+    def forward(self, spots: np.ndarray, noise: np.ndarray, uniforms: Sequence[np.ndarray]) -> None:
         """Rows to :attr:`z` and :attr:`sums`, the terms of the loss over them."""
+        self._room = self._rooms(len(spots))
         self._encode(spots, noise, uniforms)
         self._decode()
 
-    def _encode(self, spots: np.ndarray, noise: Tensor, uniforms: Sequence[np.ndarray]) -> None:
-        module, latent, layers = self._module, self._module.config.n_latent, self._module.config.n_layers
+    def _encode(self, spots: np.ndarray, noise: np.ndarray, uniforms: Sequence[np.ndarray]) -> None:
+        module, layers, room = self._module, self._module.config.n_layers, self._room
         self._minibatch = self._dataset.take(spots, torch.device("cpu"))
         inputs = module.inputs(self._minibatch)
         self._hidden = [
             encoder.forward(inputs[name], uniforms[k * layers : (k + 1) * layers])
             for k, (name, encoder) in enumerate(zip(self._names, self._encoders, strict=True))
         ]
-        self._joint = torch.cat(self._hidden, dim=1)
-        mean, log_spread = self._joint_mean(self._joint), self._joint_log_sigma(self._joint)
-        single = torch.empty(len(self._single_mean), len(spots), latent)
-        for k, head in enumerate(self._single_mean):
-            single[k] = head(self._hidden[k])
-        batch, spread = module.batch(self._minibatch.batch), torch.empty_like(mean)
-        self._sources = torch.empty(len(self._names), self._repeats, len(spots), latent + batch.shape[1])
-        self._drawn = [values.numpy() for values in (mean, log_spread, spread, noise, single)]
-        given = (mean, log_spread, noise, single, batch)
-        limits, found = (LOG_SIGMA_LIMIT, SIGMA_FLOOR), (spread.numpy(), self._sources.numpy())
-        self._apart = loops.latent_rows(*(values.numpy() for values in given), *limits, *found)
-        self.z = self._sources[0, 0, :, :latent]
+        torch.cat(self._hidden, dim=1, out=room["joint"])
+        self._joint_mean.forward(room["joint"], room["mean"])
+        self._joint_log_sigma.forward(room["joint"], room["log_spread"])
+        for head, hidden, out in zip(self._single_mean, self._hidden, room["single"], strict=False):
+            head.forward(hidden, out)
+        if self._d_tables:
+            room["batch"].copy_(module.batch(self._minibatch.batch))
+        at = room.arrays
+        self._drawn = at["mean"], at["log_spread"], at["spread"], noise, at["single"]
+        given, limits = (at["mean"], at["log_spread"], noise, at["single"], at["batch"]), (LOG_SIGMA_LIMIT, SIGMA_FLOOR)
+        self._apart = loops.latent_rows(*given, *limits, at["spread"], at["sources"])
+        self.z = at["sources"][0, 0, :, : module.config.n_latent]
 
     def _decode(self) -> None:
         module, several = self._module, self._module.config.weight_single
         self.sums = dict(zip(("kl", "agreement"), self._apart, strict=True))
-        for name, decoders, source in zip(self._names, self._decoders, self._sources, strict=True):
+        for name, decoders, source in zip(self._names, self._decoders, self._room["sources"], strict=True):
             rows, values = self._minibatch.targets[name], []
             for (body, heads), x in zip(decoders, self._for_each(decoders, source), strict=True):
                 hidden, repeats = body.forward(x), self._repeats // len(decoders)
@@ -165,34 +185,31 @@ class _Part:
         return [source.flatten(0, 1)] if len(decoders) == 1 else source
 
     @torch.no_grad()
-    def backward(self, weights: Mapping[str, float], d_z: Tensor) -> None:
+    def backward(self, weights: Mapping[str, float], d_z: np.ndarray) -> None:
         """Gradient of the sums with these weights; *d_z* is what comes from elsewhere."""
-        d_sources = torch.empty_like(self._sources)
-        for name, decoders, d_source in zip(self._names, self._decoders, d_sources, strict=True):
+        for name, decoders, d_source in zip(self._names, self._decoders, self._room["d_sources"], strict=True):
             weight = -weights[name.lower()]  # the heads have the likelihood, not its negative
             by_repeat = [weight, weight * self._module.config.weight_single][: self._repeats]
             each = [by_repeat] if len(decoders) == 1 else [[w] for w in by_repeat]
             for (body, heads), w, d_x in zip(decoders, each, self._for_each(decoders, d_source), strict=True):
                 body.backward(heads.backward(w), d_x)
-        self._backward_to_inputs(d_sources, d_z, weights["kl"], weights["agreement"])
+        self._backward_to_inputs(d_z, weights["kl"], weights["agreement"])
 
-    def _backward_to_inputs(self, d_sources: Tensor, d_z: Tensor, kl: float, agreement: float) -> None:
-        mean, *_, single = self._drawn
-        d_mean, d_log_spread, d_single, d_head = (torch.empty(a.shape) for a in (mean, mean, single, single))
-        d_batch = torch.empty(len(mean), self._module.batch.width)
-        wanted = (d_mean, d_log_spread, d_single, d_head, d_batch)
-        settings = (LOG_SIGMA_LIMIT, SIGMA_FLOOR, kl, agreement)
-        loops.latent_slopes(d_sources.numpy(), d_z.numpy(), *self._drawn, *settings, *(a.numpy() for a in wanted))
+    def _backward_to_inputs(self, d_z: np.ndarray, kl: float, agreement: float) -> None:
+        room, settings = self._room, (LOG_SIGMA_LIMIT, SIGMA_FLOOR, kl, agreement)
+        wanted = (room.arrays[name] for name in ("d_mean", "d_log_spread", "d_single", "d_head", "d_batch"))
+        loops.latent_slopes(room.arrays["d_sources"], d_z, *self._drawn, *settings, *wanted)
         for k, d_table in enumerate(self._d_tables):
-            part = d_batch.chunk(len(self._d_tables), dim=1)[k]
+            part = room["d_batch"].chunk(len(self._d_tables), dim=1)[k]
             d_table.zero_().index_add_(0, self._minibatch.batch[:, k], part)
-        self._joint_mean.slopes(self._joint, d_mean)
-        self._joint_log_sigma.slopes(self._joint, d_log_spread)
-        d_joint = torch.addmm(d_mean @ self._joint_mean.weight, d_log_spread, self._joint_log_sigma.weight)
-        for k, d_hidden in enumerate(d_joint.split(self._module.config.n_hidden, dim=1)):
-            d_hidden = d_hidden.contiguous()  # noqa: PLW2901
+        d_joint = room["d_joint"]
+        for k, (layer, name) in enumerate(((self._joint_mean, "d_mean"), (self._joint_log_sigma, "d_log_spread"))):
+            layer.slopes(room["joint"], room[name])
+            torch.addmm(d_joint, room[name], layer.weight, beta=k, out=d_joint)
+        for k, part in enumerate(d_joint.split(self._module.config.n_hidden, dim=1)):
+            d_hidden = room["d_hidden"].copy_(part)
             if self._single_mean:
                 head = self._single_mean[k]
-                head.slopes(self._hidden[k], d_head[k])
-                d_hidden.addmm_(d_single[k], head.weight)
+                head.slopes(self._hidden[k], room["d_head"][k])
+                d_hidden.addmm_(room["d_single"][k], head.weight)
             self._encoders[k].backward(d_hidden)

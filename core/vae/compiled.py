@@ -1,9 +1,14 @@
 """The last layers of a decoder with their likelihood, and the hidden layers, by compiled loops in float32 on the CPU,
-with derivatives by hand."""
+with derivatives by hand.
+
+What a call writes stays in arrays that the next call of as many rows overwrites: making them, and the array that
+shares a tensor's memory, takes as long as many of the products.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -22,12 +27,13 @@ class Layer:
     def __init__(self, layer: nn.Linear, gradients: Gradients) -> None:
         self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
         self.transposed, self.bias_array = self.weight.t(), self.bias.numpy()
-        self._d_weight, self.d_bias = gradients[layer.weight], gradients[layer.bias]
+        self._d_weight, self._d_bias = gradients[layer.weight], gradients[layer.bias]
+        self.d_bias_array = self._d_bias.numpy()
         self._by_column = not self._d_weight.is_contiguous()
         self._d_transposed = self._d_weight.t()
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return torch.addmm(self.bias, x, self.transposed)
+    def forward(self, x: Tensor, out: Tensor) -> None:
+        torch.addmm(self.bias, x, self.transposed, out=out)
 
     def weight_slope(self, x: Tensor, slope: Tensor) -> None:
         """From the input and the derivative by the output."""
@@ -38,7 +44,18 @@ class Layer:
 
     def slopes(self, x: Tensor, slope: Tensor) -> None:
         self.weight_slope(x, slope)
-        torch.sum(slope, 0, out=self.d_bias)
+        torch.sum(slope, 0, out=self._d_bias)
+
+
+class Room:
+    """Tensors of given shapes, and the same memory as arrays."""
+
+    def __init__(self, **shapes: tuple[int, ...]) -> None:
+        self._tensors = {name: torch.empty(shape) for name, shape in shapes.items()}
+        self.arrays = {name: tensor.numpy() for name, tensor in self._tensors.items()}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
 
 
 class Hidden:
@@ -50,33 +67,37 @@ class Hidden:
         self._norms = [(_array(norm.weight), _array(norm.bias)) for norm in norms]
         self._d_norms = [(gradients[norm.weight].numpy(), gradients[norm.bias].numpy()) for norm in norms]
         self._rate = next((layer.p for layer in body if isinstance(layer, nn.Dropout)), 0.0)
+        self._width = len(self._norms[0][0])
+        self._rooms = cache(self._make_rooms)
+
+    def _make_rooms(self, n: int) -> list[Room]:
+        wide = (n, self._width)
+        return [Room(normalised=wide, active=wide, inverse_sd=(n,), d_active=wide) for _ in self._layers]
 
     def forward(self, x: Tensor, uniforms: Sequence[np.ndarray] = ()) -> Tensor:
         """*uniforms*: random numbers (rows, width) of each layer; nothing is dropped without."""
-        self._seen, self._dropped = [], self._rate if uniforms else 0.0
-        for k, (layer, norm) in enumerate(zip(self._layers, self._norms, strict=True)):
-            raw = x @ layer.transposed
-            normalised, out = raw.numpy(), torch.empty_like(raw)
-            inverse_sd, active = np.empty(len(x), np.float32), out.numpy()
+        self._dropped = self._rate if uniforms else 0.0
+        self._seen, rooms = [], self._rooms(len(x))
+        for k, (layer, norm, room) in enumerate(zip(self._layers, self._norms, rooms, strict=True)):
+            torch.mm(x, layer.transposed, out=room["normalised"])
+            normalised, active, inverse_sd, _ = room.arrays.values()
             drawn = uniforms[k] if uniforms else active
             loops.norm_rows(normalised, layer.bias_array, *norm, drawn, self._dropped, active, inverse_sd)
-            self._seen.append((x, normalised, active, inverse_sd))
-            x = out
+            self._seen.append((x, room))
+            x = room["active"]
         return x
 
     def backward(self, slope: Tensor, d_input: Tensor | None = None) -> None:
         """Derivatives of the parameters from those by the output, which are overwritten; those by the input are
         written where they are wanted."""
         for k, layer in reversed(list(enumerate(self._layers))):
-            x, normalised, active, inverse_sd = self._seen[k]
-            given, wanted = (
-                (active, normalised, inverse_sd, self._norms[k][0]),
-                (layer.d_bias.numpy(), *self._d_norms[k]),
-            )
+            x, room = self._seen[k]
+            normalised, active, inverse_sd, _ = room.arrays.values()
+            given, wanted = (active, normalised, inverse_sd, self._norms[k][0]), (layer.d_bias_array, *self._d_norms[k])
             loops.norm_slopes(slope.numpy(), *given, self._dropped, *wanted)
             layer.weight_slope(x, slope)
             if k:
-                slope = slope @ layer.weight
+                slope = torch.mm(slope, layer.weight, out=self._seen[k - 1][1]["d_active"])
             elif d_input is not None:
                 torch.mm(slope, layer.weight, out=d_input)
 
@@ -93,26 +114,34 @@ class Heads:
         outputs = [getattr(heads, name) for name in names]
         self._layers = [Layer(output, gradients) for output in outputs if isinstance(output, nn.Linear)]
         narrow = [output.bias if isinstance(output, nn.Linear) else output for output in outputs]
-        self._narrow, self._d_narrow = [_array(p) for p in narrow], [gradients[p] for p in narrow]
+        self._narrow, self._d_narrow = [_array(p) for p in narrow], [_array(gradients[p]) for p in narrow]
+        self._rooms = cache(self._make_rooms)
+
+    def _make_rooms(self, n: int) -> tuple[Room, Room]:
+        """Of the outputs, and of what is as wide as the hidden layer."""
+        p, width = self._layers[0].weight.shape
+        outputs = {str(k): (n, p) for k in range(len(self._layers))}
+        return Room(**outputs), Room(weighted=(n, width), d_hidden=(n, width), by_row=(n, 1))
 
     def forward(self, hidden: Tensor, rows: Rows, transform: Transform, repeats: int) -> list[float]:
         """Log-likelihood of each repeat; *hidden* (repeats * n, width)."""
-        self._hidden, self._slopes = hidden, [hidden @ layer.transposed for layer in self._layers]
+        self._hidden, (outputs, _) = hidden, self._rooms(len(hidden))
+        self._slopes = [torch.mm(hidden, layer.transposed, out=outputs[str(k)]) for k, layer in enumerate(self._layers)]
         self._narrow_slopes = np.zeros((len(self._narrow), repeats, rows.values.shape[1]), np.float32)
-        given = [slope.numpy() for slope in self._slopes]
+        given = list(outputs.arrays.values())
         return self._evaluate(rows, transform, given, self._narrow, self._narrow_slopes).tolist()
 
     def backward(self, weights: Sequence[float]) -> Tensor:
         """Derivatives of the weighted sum of the repeats by the parameters; returned are those by *hidden*."""
-        by_repeat = np.array(weights, np.float32)
-        by_row = torch.from_numpy(by_repeat.repeat(len(self._hidden) // len(weights)))[:, None]
-        weighted, d_hidden = self._hidden * by_row, None
-        for layer, slope in zip(self._layers, self._slopes, strict=True):
+        by_repeat, (_, room) = np.array(weights, np.float32), self._rooms(len(self._hidden))
+        room.arrays["by_row"].reshape(len(weights), -1)[:] = by_repeat[:, None]
+        weighted = torch.mul(self._hidden, room["by_row"], out=room["weighted"])
+        for k, (layer, slope) in enumerate(zip(self._layers, self._slopes, strict=True)):
             layer.weight_slope(weighted, slope)
-            d_hidden = slope @ layer.weight if d_hidden is None else d_hidden.addmm_(slope, layer.weight)
+            torch.addmm(room["d_hidden"], slope, layer.weight, beta=min(k, 1), out=room["d_hidden"])
         for wanted, slope in zip(self._d_narrow, self._narrow_slopes, strict=True):
-            np.matmul(by_repeat, slope, out=wanted.numpy())
-        return d_hidden.mul_(by_row)
+            np.matmul(by_repeat, slope, out=wanted)
+        return room["d_hidden"].mul_(room["by_row"])
 
 
 def _array(tensor: Tensor) -> np.ndarray:
