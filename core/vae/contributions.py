@@ -27,6 +27,7 @@ SPLITS = 2  # ways to cut the spots in halves; more steady the more, at their co
 CENTRES = 20  # kinds of spots that a spot is compared with; 7 to 80 say much the same
 FITTED_ON = 5000  # spots that covariances and centres are taken from
 AT_ONCE = 8 * PIECE  # spots whose inputs are made at once
+KEPT_BYTES = 128 * 1024**2  # of inputs that are needed twice; more are made twice
 DEAD = 1e-3  # variance of a direction, as a share of the mean one, from which it counts less
 
 
@@ -104,7 +105,7 @@ def learn(dataset: Dataset, joint: np.ndarray, seed: int = 0) -> tuple[Contrasts
     scale = _scale(joint[few])
     target = torch.from_numpy(_within(joint @ scale, dataset.batch).astype(np.float32)) / len(few)
     projections = {name: np.zeros((SPLITS, 2, m.shape[1], scale.shape[1])) for name, m in dataset.matrices.items()}
-    halves = _Halves(dataset, keep=len(few) == len(dataset))
+    halves = _Halves(dataset, asked_twice=True)
     for cut, half in halves.weights:
         for name, values in projections.items():
             for rows, inputs in halves.inputs(cut, half, name, few):
@@ -121,7 +122,7 @@ Pieces = Iterable[tuple[np.ndarray, torch.Tensor]]
 
 
 class _Halves:
-    """What encoders see by a random half of the spots alone.
+    """What encoders see by a random half of the spots alone; made once where it is *asked_twice* and small.
 
     Attributes
     ----------
@@ -130,11 +131,10 @@ class _Halves:
         in it, CSR (spots, spots). Without a smoother a spot is its own and only neighbour.
     """
 
-    def __init__(self, dataset: Dataset, *, keep: bool = False) -> None:
-        """*keep* what was made, where it is asked for again and again of the same spots."""
-        self.dataset, self._keep = dataset, keep
+    def __init__(self, dataset: Dataset, *, asked_twice: bool = False) -> None:
+        n, p = len(dataset), sum(matrix.shape[1] for matrix in dataset.matrices.values())
+        self.dataset, self._keeps = dataset, asked_twice and 2 * n * p * 2 * SPLITS <= KEPT_BYTES
         self._kept: dict[tuple[int, int, str], Pieces] = {}
-        n = len(dataset)
         smoother = sparse.identity(n, format="csr", dtype=np.float32) if dataset.smoother is None else dataset.smoother
         self.weights = {}
         for cut in range(SPLITS):
@@ -149,11 +149,14 @@ class _Halves:
     def inputs(self, cut: int, half: int, name: str, spots: np.ndarray) -> Pieces:
         """Pieces of *spots* (n,), without those that have no weights, and their inputs, float16 (piece, features)."""
         key = cut, half, name
-        if not self._keep:
+        if not self._keeps:
             return self._made(*key, spots)
         if key not in self._kept:
-            self._kept[key] = list(self._made(*key, spots))
-        return self._kept[key]
+            self._kept[key] = list(self._made(*key, np.arange(len(self.dataset))))
+        if len(spots) == len(self.dataset):
+            return self._kept[key]
+        wanted = [(rows, inputs, np.isin(rows, spots)) for rows, inputs in self._kept[key]]
+        return [(rows[these], inputs[torch.from_numpy(these)]) for rows, inputs, these in wanted]
 
     def _made(self, cut: int, half: int, name: str, spots: np.ndarray) -> Pieces:
         weights = self.weights[cut, half]

@@ -103,6 +103,15 @@ def test_the_modality_that_tells_a_quadrant_apart_has_the_larger_share_there():
     assert roc_auc_score(quadrant < 2, share) > 0.95
 
 
+def test_inputs_kept_or_made_twice_say_the_same(monkeypatch):
+    _, z, mix = tissue()
+    spots = dataset({"ST": noise((len(z), 20), 2), "SM": noise((len(z), 20), 3)}, mix)
+    monkeypatch.setattr("core.vae.contributions.FITTED_ON", 500)
+    kept = learn(spots, z)[1]["ST"]
+    monkeypatch.setattr("core.vae.contributions.KEPT_BYTES", 0)
+    np.testing.assert_allclose(learn(spots, z)[1]["ST"], kept, atol=1e-6)
+
+
 def test_few_spots_that_are_all_alike():
     spots = dataset({"ST": np.ones((3, 4)), "SM": np.ones((3, 2))})
     z = np.ones((3, 10))
