@@ -45,6 +45,7 @@ N_PIXELS = "n_sm_pixels"  # SM pixels averaged into this spot
 MEAN_PIXEL_DISTANCE_UM = "sm_pixel_distance_um"
 N_ST_SPOTS = "n_st_spots"  # ST spots whose counts this pixel or grid point got
 MEAN_ST_DISTANCE_UM = "st_spot_distance_um"
+N_SOURCES = {ST: N_ST_SPOTS, SM: N_PIXELS}  # 0: this place has no value of that modality
 
 # obsm
 SPATIAL = "spatial"  # full-resolution image pixels [x, y], y down

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.vae import loops
 from core.vae.adam import Adam
-from core.vae.compiled import EVALUATIONS, Heads, Hidden, Layer, Room
+from core.vae.compiled import EVALUATIONS, KEPT, Heads, Hidden, Layer, Room
 from core.vae.data import Dataset
 from core.vae.losses import mmd
 from core.vae.module import LOG_SIGMA_LIMIT, SIGMA_FLOOR, Module
@@ -123,7 +123,7 @@ class _Part:
             for name in self._names
         ]
         self._repeats = 2 if self._single_mean else 1
-        self._rooms = cache(self._make_room)
+        self._rooms = lru_cache(KEPT)(self._make_room)
 
     def _make_room(self, n: int) -> Room:
         """Of what lies between encoders and decoders; *d_x* is the derivative by *x*."""
@@ -173,7 +173,9 @@ class _Part:
         module, several = self._module, self._module.config.weight_single
         self.sums = dict(zip(("kl", "agreement"), self._apart, strict=True))
         for name, decoders, source in zip(self._names, self._decoders, self._room["sources"], strict=True):
-            rows, values = self._minibatch.targets[name], []
+            rows, values, measured = self._minibatch.targets[name], [], self._minibatch.measured.get(name)
+            if measured is not None:
+                source = source.index_select(1, measured)  # noqa: PLW2901
             for (body, heads), x in zip(decoders, self._for_each(decoders, source), strict=True):
                 hidden, repeats = body.forward(x), self._repeats // len(decoders)
                 values += heads.forward(hidden, rows, module.transforms[name], repeats)
@@ -191,8 +193,12 @@ class _Part:
             weight = -weights[name.lower()]  # the heads have the likelihood, not its negative
             by_repeat = [weight, weight * self._module.config.weight_single][: self._repeats]
             each = [by_repeat] if len(decoders) == 1 else [[w] for w in by_repeat]
-            for (body, heads), w, d_x in zip(decoders, each, self._for_each(decoders, d_source), strict=True):
+            measured = self._minibatch.measured.get(name)
+            wanted = d_source if measured is None else d_source[:, : len(measured)].clone()
+            for (body, heads), w, d_x in zip(decoders, each, self._for_each(decoders, wanted), strict=True):
                 body.backward(heads.backward(w), d_x)
+            if measured is not None:
+                d_source.zero_().index_copy_(1, measured, wanted)
         self._backward_to_inputs(d_z, weights["kl"], weights["agreement"])
 
     def _backward_to_inputs(self, d_z: np.ndarray, kl: float, agreement: float) -> None:

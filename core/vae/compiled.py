@@ -8,7 +8,7 @@ shares a tensor's memory, takes as long as many of the products.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from core.vae.distributions import LOG_THETA_LIMIT, LOG_VARIANCE_LIMIT, ZI_LIMIT
 from core.vae.modality import Gaussian, Mse, Transform, Zinb
 
 Gradients = Mapping[nn.Parameter, Tensor]  # where the derivative by a parameter is written
+KEPT = 4  # numbers of rows whose arrays are kept: of a share, of one of the last minibatch, and of the validation's
 
 
 class Layer:
@@ -68,7 +69,7 @@ class Hidden:
         self._d_norms = [(gradients[norm.weight].numpy(), gradients[norm.bias].numpy()) for norm in norms]
         self._rate = next((layer.p for layer in body if isinstance(layer, nn.Dropout)), 0.0)
         self._width = len(self._norms[0][0])
-        self._rooms = cache(self._make_rooms)
+        self._rooms = lru_cache(KEPT)(self._make_rooms)
 
     def _make_rooms(self, n: int) -> list[Room]:
         wide = (n, self._width)
@@ -115,7 +116,7 @@ class Heads:
         self._layers = [Layer(output, gradients) for output in outputs if isinstance(output, nn.Linear)]
         narrow = [output.bias if isinstance(output, nn.Linear) else output for output in outputs]
         self._narrow, self._d_narrow = [_array(p) for p in narrow], [_array(gradients[p]) for p in narrow]
-        self._rooms = cache(self._make_rooms)
+        self._rooms = lru_cache(KEPT)(self._make_rooms)
 
     def _make_rooms(self, n: int) -> tuple[Room, Room]:
         """Of the outputs, and of what is as wide as the hidden layer."""
@@ -134,7 +135,7 @@ class Heads:
     def backward(self, weights: Sequence[float]) -> Tensor:
         """Derivatives of the weighted sum of the repeats by the parameters; returned are those by *hidden*."""
         by_repeat, (_, room) = np.array(weights, np.float32), self._rooms(len(self._hidden))
-        room.arrays["by_row"].reshape(len(weights), -1)[:] = by_repeat[:, None]
+        room.arrays["by_row"].reshape(len(weights), len(self._hidden) // len(weights))[:] = by_repeat[:, None]
         weighted = torch.mul(self._hidden, room["by_row"], out=room["weighted"])
         for k, (layer, slope) in enumerate(zip(self._layers, self._slopes, strict=True)):
             layer.weight_slope(weighted, slope)
@@ -200,7 +201,8 @@ def _gaussian(
 def _mse(
     rows: Rows, transform: Transform, given: Sequence[np.ndarray], narrow: Sequence[np.ndarray], slopes: np.ndarray
 ) -> np.ndarray:
-    x, apart = _array(transform(rows.values, rows.totals)), given[0].reshape(slopes.shape[1], -1, slopes.shape[2])
+    x = _array(transform(rows.values, rows.totals))
+    apart = given[0].reshape(slopes.shape[1], *x.shape)
     np.subtract(x - narrow[0], apart, out=apart)
     values = -np.square(apart).sum((1, 2), dtype=np.float64)
     apart *= 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -52,11 +52,14 @@ class Minibatch:
         What the encoders see, transformed, float32; left out where it is the transformed targets.
     batch
         Codes of the batch columns, int64, shape (rows, columns).
+    measured
+        Which rows the targets are, int64, for modalities that not all rows have.
     """
 
     targets: dict[str, Rows]
     inputs: dict[str, Tensor]
     batch: Tensor
+    measured: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -75,6 +78,8 @@ class Dataset:
         Row-stochastic CSR (spots, spots) that makes encoder inputs of values; None: inputs are the values.
     correction
         Taken off the smoothed inputs; None: nothing.
+    measured
+        By modality, bool (spots,): the encoders see all values, but only these are reconstructed. Left out: all.
     """
 
     def __init__(
@@ -83,8 +88,10 @@ class Dataset:
         batch: np.ndarray,
         smoother: sparse.csr_matrix | None = None,
         correction: Correction | None = None,
+        measured: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.matrices = dict(matrices)
+        self._measured = {name: which for name, which in (measured or {}).items() if not which.all()}
         self._totals = {name: _totals(matrix) for name, matrix in self.matrices.items()}
         self.batch = np.ascontiguousarray(batch, dtype=np.int64)
         self.smoother, self._correction = smoother, correction
@@ -109,10 +116,13 @@ class Dataset:
 
     def take(self, rows: np.ndarray, device: torch.device) -> Minibatch:
         """The minibatch of the given spots, int64 (n,)."""
-        targets = {name: self._rows(name, rows).to(device) for name in self.matrices}
-        smoothed = () if self.smoother is None else self._transforms
-        inputs = {name: self._input(name, rows).to(device).float() for name in smoothed}
-        return Minibatch(targets, inputs, torch.from_numpy(self.batch[rows]).to(device))
+        measured = {name: np.flatnonzero(which[rows]) for name, which in self._measured.items()}
+        taken = {name: rows[measured[name]] if name in measured else rows for name in self.matrices}
+        targets = {name: self._rows(name, taken[name]).to(device) for name in self.matrices}
+        made = measured if self.smoother is None else self._transforms
+        inputs = {name: self._input(name, rows).to(device).float() for name in made}
+        known = {name: torch.from_numpy(at).to(device) for name, at in measured.items()}
+        return Minibatch(targets, inputs, torch.from_numpy(self.batch[rows]).to(device), known)
 
     def _rows(self, name: str, rows: np.ndarray) -> Rows:
         """Of a matrix without duplicate entries."""
@@ -126,6 +136,9 @@ class Dataset:
     def _input(self, name: str, rows: np.ndarray) -> Tensor:
         if name in self._prepared:
             return self._prepared[name].index_select(0, torch.from_numpy(rows))
+        if self.smoother is None:
+            all_rows = self._rows(name, rows)
+            return self._transforms[name](all_rows.values, all_rows.totals)
         return self._smoothed(name, rows)
 
     def _smoothed(self, name: str, rows: np.ndarray) -> Tensor:

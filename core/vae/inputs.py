@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anndata as ad
 import numpy as np
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from core import keys
 from core.errors import DataError
@@ -100,6 +103,48 @@ def matrix_of(joint: ad.AnnData, modality: Modality, config: IntegrateConfig) ->
     matrix.eliminate_zeros()
     matrix.sum_duplicates()
     return matrix
+
+
+def matrices_of(
+    joint: ad.AnnData, modalities: Sequence[Modality], config: IntegrateConfig
+) -> dict[str, sparse.csr_matrix]:
+    """:func:`matrix_of` each modality, :func:`filled` where a place has no value."""
+    xy = np.asarray(joint.obsm[keys.SPATIAL], dtype=float)[:, :2] if keys.SPATIAL in joint.obsm else None
+    found = {m.name: matrix_of(joint, m, config) for m in modalities}
+    for name, known in ((m.name, measured(joint, m.name)) for m in modalities if m.name in keys.N_SOURCES):
+        if not known.all():
+            found[name] = filled(found[name], known, xy, samples_of(joint))
+    return found
+
+
+def samples_of(joint: ad.AnnData) -> np.ndarray:
+    """Name of each spot's sample, shape (spots,); empty where they have none."""
+    return joint.obs[keys.SAMPLE].astype(str).to_numpy() if keys.SAMPLE in joint.obs else np.full(joint.n_obs, "")
+
+
+def measured(joint: ad.AnnData, modality: str) -> np.ndarray:
+    """Whether each spot has values of *modality*, bool (spots,): False where the reassignment kept a place without a
+    pixel or spot within reach. DataError where all are so."""
+    column = keys.N_SOURCES[modality]
+    found = joint.obs[column].to_numpy() != 0 if column in joint.obs else np.ones(joint.n_obs, dtype=bool)
+    if not found.any():
+        raise DataError(
+            f"spots with values of {modality}", found=f"obs['{column}'] is 0 in all", mend="Align and reassign again."
+        )
+    return found
+
+
+def filled(
+    matrix: sparse.csr_matrix, measured: np.ndarray, xy: np.ndarray | None, sample: np.ndarray
+) -> sparse.csr_matrix:
+    """*matrix* (spots, features) with the values of the nearest *measured* spot of the same *sample* (spots,) where
+    there are none. Without coordinates *xy* (spots, 2), or in a sample without any, they stay 0."""
+    source = np.arange(len(measured))
+    for name in np.unique(sample[~measured]) if xy is not None else ():
+        empty, have = (np.flatnonzero((sample == name) & which) for which in (~measured, measured))
+        if len(have):
+            source[empty] = have[cKDTree(xy[have]).query(xy[empty])[1]]
+    return matrix[source]
 
 
 def normalized_total(joint: ad.AnnData, modality: Modality) -> np.ndarray:

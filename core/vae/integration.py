@@ -18,7 +18,7 @@ from core.options import check
 from core.vae.config import IntegrateConfig, as_plain
 from core.vae.contributions import learn
 from core.vae.data import column_moments
-from core.vae.inputs import batch_codes, columns_of, matrix_of, modalities_of, normalized_total, settle
+from core.vae.inputs import batch_codes, columns_of, matrices_of, modalities_of, normalized_total, settle
 from core.vae.modality import COUNT_LIKELIHOODS, TRANSFORMS
 from core.vae.model import CHUNK, Embeddings, Model, encode, make_dataset, share, write_embeddings
 from core.vae.module import Module
@@ -58,7 +58,7 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
     settings = settle(joint, check(config))
     columns, levels, codes = batch_codes(joint, settings)
     modalities = modalities_of(joint, settings)
-    matrices = {m.name: matrix_of(joint, m, settings) for m in modalities}
+    matrices = matrices_of(joint, modalities, settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         module = Module(modalities, tuple(len(names) for names in levels), settings)

@@ -20,7 +20,7 @@ from core.vae.across import Shifts
 from core.vae.config import IntegrateConfig, as_plain
 from core.vae.contributions import Contrasts, about_origin
 from core.vae.data import Dataset
-from core.vae.inputs import matrix_of
+from core.vae.inputs import matrices_of, measured, samples_of
 from core.vae.mixing import mixing
 from core.vae.modality import COUNT_LIKELIHOODS, Modality
 from core.vae.module import Module
@@ -70,7 +70,7 @@ class Model:
         return encode(self.module, self._dataset(joint))
 
     def _dataset(self, joint: ad.AnnData) -> Dataset:
-        matrices = {m.name: matrix_of(joint, m, self.config) for m in self.module.modalities}
+        matrices = matrices_of(joint, self.module.modalities, self.config)
         return make_dataset(joint, matrices, self.module, np.zeros((joint.n_obs, 0), dtype=np.int64), self.shifts)[0]
 
     def place(self, joint: ad.AnnData) -> ad.AnnData:
@@ -89,7 +89,7 @@ class Model:
     def not_shifted(self, joint: ad.AnnData) -> list[str]:
         """Samples of *joint* that the training did not have, where it moved its samples onto each other; "" is what
         has no name."""
-        return sorted(set(_samples(joint)) - set(self.shifts.samples)) if self.shifts else []
+        return sorted(set(samples_of(joint)) - set(self.shifts.samples)) if self.shifts else []
 
     def contributions(self, embeddings: Embeddings, dataset: Dataset) -> dict[str, np.ndarray]:
         """Share of each modality in the joint embedding, shape (spots,), in [0, 1] with sum 1 (paper, eq. 20-21)."""
@@ -179,15 +179,11 @@ def make_dataset(
         if keys.SPATIAL not in joint.obsm:
             raise DataError(f"obsm['{keys.SPATIAL}']", found="none", mend="Set neighbours to 0.")
         xy = np.asarray(joint.obsm[keys.SPATIAL], dtype=float)[:, :2]
-        found = mixing(matrices, transforms, xy, _samples(joint), config=config, shifts=shifts)
-    dataset = Dataset(matrices, codes, *((found.weights, found.correction) if found else ()))
+        found = mixing(matrices, transforms, xy, samples_of(joint), config=config, shifts=shifts)
+    known = {name: measured(joint, name) for name in matrices if name in keys.N_SOURCES}
+    dataset = Dataset(matrices, codes, *((found.weights, found.correction) if found else (None, None)), known)
     dataset.prepare(transforms)
     return dataset, found.shifts if found else None
-
-
-def _samples(joint: ad.AnnData) -> np.ndarray:
-    """Name of each spot's sample, shape (spots,); empty where they have none."""
-    return joint.obs[keys.SAMPLE].astype(str).to_numpy() if keys.SAMPLE in joint.obs else np.full(joint.n_obs, "")
 
 
 def encode(module: Module, dataset: Dataset) -> Embeddings:

@@ -91,7 +91,8 @@ class Module(nn.Module):
 
     def inputs(self, minibatch: Minibatch) -> dict[str, Tensor]:
         """What the encoders see, by modality."""
-        return minibatch.inputs or {name: self._transformed(name, rows) for name, rows in minibatch.targets.items()}
+        given, targets = minibatch.inputs, minibatch.targets
+        return {name: given[name] if name in given else self._transformed(name, targets[name]) for name in targets}
 
     def _transformed(self, name: str, rows: Rows) -> Tensor:
         return self.transforms[name](rows.values, rows.totals)
@@ -108,6 +109,8 @@ class Module(nn.Module):
         for name, rows in minibatch.targets.items():
             latents = [z, posterior.single[name]] if self.single_mean else [z]
             sources = [torch.cat([latent, batch], dim=1) for latent in latents]
+            if name in minibatch.measured:
+                sources = [source[minibatch.measured[name]] for source in sources]
             terms[name] = self._reconstruct(name, sources, rows) / n
         kl = kl_to_standard_normal(posterior.mean, posterior.sigma) / n
         return Losses(terms, kl, self._mmd(z, minibatch.batch), self._agreement(hidden, posterior.mean) / n)
@@ -115,6 +118,8 @@ class Module(nn.Module):
     def _reconstruct(self, name: str, sources: list[Tensor], rows: Rows) -> Tensor:
         """Sum over a minibatch, from the joint sample and, where there are several modalities, from the modality's
         own mean: one pass through a shared decoder."""
+        if not len(rows):
+            return sources[0].new_zeros(())
         transform = self.transforms[name]
         if self.single_decoders is None:
             decoder = self.decoders[name]

@@ -20,7 +20,10 @@ MOST_ROWS = 12  # pixels listed; the figure shows all
 NOUNS = {keys.SM: "SM pixel", keys.ST: "ST spot"}
 #: what became of places that take nothing
 WITHOUT = {"drop": ", left out", "keep": ", kept", "nearest": ", given the nearest"}
-ZEROS = "Kept places have 0 there, and a training takes that for measured: leave them out by their quality in Features."
+ZEROS = (
+    "Kept places have 0 there. A training shows its encoder the nearest place instead and learns nothing from them; "
+    "Moran's I and markers take the zeros for measured: leave such places out by their quality in Features."
+)
 
 
 def layout(values: dict[str, Any] | None, join: Any = None) -> html.Div:

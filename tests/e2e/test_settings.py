@@ -109,7 +109,7 @@ def test_pixels_that_get_no_spot_are_kept_and_it_is_said(page: Page, seeded: See
     without = sm.n_obs - len(np.unique(nearest))
     shown = page.locator("#reassign-coverage")
     expect(shown).to_contain_text(f"{without:,}, kept")
-    expect(shown).to_contain_text("a training takes that for measured")
+    expect(shown).to_contain_text("A training shows its encoder the nearest place instead")
     expect(page.locator(CHOSEN)).to_contain_text(f"{sm.n_obs:,} pixels")
     axe(page)
     page.get_by_role("button", name="Use run 1 of Reassign").click()

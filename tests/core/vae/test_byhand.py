@@ -22,8 +22,8 @@ from core.vae.step import ByAutograd, make_step
 N, GENES, METABOLITES = 67, 23, 11
 
 
-def both(*names: str, **settings) -> tuple[ByAutograd, ByHand, Adam]:
-    """The two steps of one module with random weights, on two batch columns."""
+def both(*names: str, known: dict[str, np.ndarray] | None = None, **settings) -> tuple[ByAutograd, ByHand, Adam]:
+    """The two steps of one module with random weights, on two batch columns; *known*: see Dataset's measured."""
     config = IntegrateConfig(**{"n_hidden": 12, "n_latent": 4, "weight_kl": 0.7, "weight_mmd": 0.0, **settings})
     config = resolve(config, n_samples=2, has_st="ST" in names, has_spatial=True)
     rng = np.random.default_rng(0)
@@ -39,7 +39,8 @@ def both(*names: str, **settings) -> tuple[ByAutograd, ByHand, Adam]:
     with torch.no_grad():
         for p in module.parameters():
             p.add_(0.2 * torch.randn_like(p))
-    dataset, optimizer = Dataset(matrices, codes), Adam(list(module.parameters()), 0.01)
+    dataset, optimizer = Dataset(matrices, codes, measured=known), Adam(list(module.parameters()), 0.01)
+    dataset.prepare(module.transforms)
     return ByAutograd(module, dataset, optimizer), ByHand(module, dataset, optimizer), optimizer
 
 
