@@ -11,15 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import torch
 from scipy import sparse
+from torch import Tensor
 
-from core.vae.data import PIECE, Transforming, smoothed
+from core.vae.data import AT_ONCE, Transforming, smoothed
+from core.vae.sharing import Threads
 
 ROUNDS = 4  # of pairing and shifting in turn
 PAIRED_FROM = 4000  # spots of a sample that its shift is found from
+COMPARED = 512  # spots compared with all of another sample at once
 FULL_SHARE = 0.25  # of the wanted pairs, with which another sample counts as much as the own
 
 
@@ -59,21 +63,35 @@ def mutual_pairs(guide: np.ndarray, sample: np.ndarray, k: int) -> sparse.csr_ma
 
     *guide* (spots, axes), *sample* codes int (spots,). Symmetric CSR of ones, shape (spots, spots).
     """
-    from sklearn.neighbors import NearestNeighbors
-
     spots = [np.flatnonzero(sample == code) for code in np.unique(sample)]
+    places = torch.from_numpy((guide - guide.mean(0)).astype(np.float32))
     rows, columns = [], []
-    for theirs in spots:
-        near = min(k, len(theirs))
-        search = NearestNeighbors(n_neighbors=near, algorithm="brute").fit(guide[theirs])
-        for own in spots:
-            if own is not theirs:
-                found = search.kneighbors(guide[own], return_distance=False)
-                rows.append(np.repeat(own, near))
-                columns.append(theirs[found.ravel()])
+    for own, theirs in permutations(spots, 2):
+        mine, near = _nearest(places[own], places[theirs], min(k, len(theirs)))
+        rows.append(own[mine])
+        columns.append(theirs[near])
     rows, columns = np.concatenate(rows), np.concatenate(columns)
     found = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(len(guide), len(guide)))
     return found.multiply(found.T).tocsr()
+
+
+def _nearest(own: Tensor, theirs: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of *own* (n, axes) and, of each, the *k* rows of *theirs* (m, axes) nearest to it, and those as near as the
+    last. All are compared, by products: with so many axes a tree is no faster, and scikit-learn half as fast."""
+    squares, starts = theirs.square().sum(1), range(0, len(own), COMPARED)
+    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def work(part: int, parts: int) -> None:
+        for start in starts[part::parts]:
+            apart = torch.addmm(squares, own[start : start + COMPARED], theirs.t(), alpha=-2).numpy()
+            near = np.flatnonzero(apart <= np.partition(apart, k - 1, axis=1)[:, k - 1 : k])  # flat: it is faster
+            rows, columns = np.divmod(near, len(theirs))
+            found[start] = rows + start, columns
+
+    with Threads(len(starts)) as share:
+        share(work)
+    rows, columns = zip(*(found[start] for start in starts), strict=True)
+    return np.concatenate(rows), np.concatenate(columns)
 
 
 def _contrast(pairs: sparse.csr_matrix, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -176,12 +194,12 @@ def fit_shifts(
     """Shifts of the encoder inputs that *mix* (within samples) makes, by modality (samples, features), float32; see
     :func:`least_squares_shifts`. Values are made in pieces."""
     laplacian, coefficients = _contrast(pairs, sample)
-    inverse = np.linalg.pinv(laplacian, hermitian=True)
+    inverse, shares = np.linalg.pinv(laplacian, hermitian=True), torch.from_numpy(coefficients)
     found = {}
     for name, matrix in matrices.items():
         side = np.zeros((len(inverse), matrix.shape[1]))
-        for start in range(0, len(sample), PIECE):
-            rows = np.arange(start, min(start + PIECE, len(sample)))
-            side += coefficients[rows].T @ smoothed(matrix, mix, rows, transforms[name]).numpy().astype(np.float64)
+        for start in range(0, len(sample), AT_ONCE):
+            rows = np.arange(start, min(start + AT_ONCE, len(sample)))
+            side += (shares[rows].T @ smoothed(matrix, mix, rows, transforms[name]).double()).numpy()
         found[name] = (inverse @ side).astype(np.float32)
     return found

@@ -21,13 +21,11 @@ import torch
 from scipy import sparse
 from scipy.cluster.vq import kmeans2
 
-from core.vae.data import PIECE, Dataset
+from core.vae.data import AT_ONCE, KEPT_BYTES, Dataset
 
 SPLITS = 2  # ways to cut the spots in halves; more steady the more, at their cost
 CENTRES = 20  # kinds of spots that a spot is compared with; 7 to 80 say much the same
 FITTED_ON = 5000  # spots that covariances and centres are taken from
-AT_ONCE = 8 * PIECE  # spots whose inputs are made at once
-KEPT_BYTES = 128 * 1024**2  # of inputs that are needed twice; more are made twice
 DEAD = 1e-3  # variance of a direction, as a share of the mean one, from which it counts less
 
 

@@ -18,7 +18,10 @@ from core.vae.sharing import Threads
 #: the smoothed inputs of the encoders, which are dense by nature, are kept, in half precision if need be, when they
 #: take at most this much; else they are computed batch by batch. The values are the same.
 PREPARED_BYTES = 1024**3
-PIECE = 256  # spots smoothed at once
+#: of inputs that are needed twice, kept meanwhile; more are made twice
+KEPT_BYTES = 128 * 1024**2
+PIECE = 256  # spots that one thread smooths at once
+AT_ONCE = 8 * PIECE  # spots whose inputs are made before they are used
 
 
 #: values (rows, features) and their sums (rows,) to encoder inputs

@@ -15,7 +15,7 @@ import torch
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from core.vae.data import PIECE, Correction, Transforming, smoothed
+from core.vae.data import AT_ONCE, KEPT_BYTES, Correction, Transforming, smoothed
 
 RING = 6  # spots around a spot, of a hexagonal grid
 AXES = 10  # of a guide
@@ -111,9 +111,11 @@ def principal(
     found = []
     for name, matrix in matrices.items():
         less = None if correction is None else partial(correction.of, name)
-        leading = _axes(smoothed(matrix, mix, few, transforms[name], less).float(), sample[few])[:, :axes]
-        pieces = (np.arange(start, min(start + PIECE, n)) for start in range(0, n, PIECE))
-        made = [(smoothed(matrix, mix, piece, transforms[name], less).float() @ leading).numpy() for piece in pieces]
+        inputs = partial(smoothed, matrix, mix, transform=transforms[name], less=less)
+        kept = inputs(np.arange(n)) if 2 * n * matrix.shape[1] <= KEPT_BYTES else None
+        leading = _axes((inputs(few) if kept is None else kept[few]).float(), sample[few])[:, :axes]
+        pieces = (np.arange(start, min(start + AT_ONCE, n)) for start in range(0, n, AT_ONCE))
+        made = [((inputs(piece) if kept is None else kept[piece]).float() @ leading).numpy() for piece in pieces]
         found.append(np.concatenate(made))
     return found
 
