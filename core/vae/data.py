@@ -171,13 +171,25 @@ def smoothed(
             weights = smoother[rows[start : start + PIECE]]
             near, columns = np.unique(weights.indices, return_inverse=True)
             weights = sparse.csr_matrix((weights.data, columns, weights.indptr), (weights.shape[0], len(near)))
-            mixed = torch.from_numpy(weights @ matrix[near].toarray())
+            mixed = torch.from_numpy(_product(weights, matrix, near))
             values = transform(mixed, mixed.sum(1))
             out[start : start + PIECE] = values if less is None else values - less(weights, near)
 
     with Threads(len(starts)) as share:
         share(work)
     return out
+
+
+def _product(weights: sparse.csr_matrix, matrix: sparse.csr_matrix, near: np.ndarray) -> np.ndarray:
+    """*weights* (rows, near) times the rows *near* of *matrix*, float32 (rows, features)."""
+    from core.vae import loops
+
+    values = np.empty((len(near), matrix.shape[1]), np.float32)
+    loops.dense_rows(matrix.indptr, matrix.indices, matrix.data, near.astype(np.int64), values)
+    mixed = np.empty((weights.shape[0], matrix.shape[1]), np.float32)
+    places = (each.astype(np.int64) for each in (weights.indptr, weights.indices))
+    loops.mixed_rows(*places, weights.data.astype(np.float32, copy=False), values, mixed)
+    return mixed
 
 
 def _totals(matrix: sparse.csr_matrix) -> Tensor:

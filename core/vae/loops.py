@@ -88,6 +88,19 @@ def dense_rows(indptr, indices, data, rows, out):
             dense[u32(indices[i])] = data[i]  # no index counts from the end
 
 
+@compiled("void(int64[::1], int64[::1], float32[::1], float32[:,::1], float32[:,::1])")
+def mixed_rows(indptr, indices, weights, values, out):
+    """A CSR matrix of *weights* (rows, n) times *values* (n, features), to *out* (rows, features)."""
+    wide()
+    for row in range(len(out)):
+        mixed = out[row]
+        mixed[:] = ZERO
+        for i in range(indptr[row], indptr[row + 1]):
+            weight, source = weights[i], values[indices[i]]
+            for j in range(len(mixed)):
+                mixed[j] += weight * source[j]
+
+
 @compiled("void(float32[:,::1], float32[::1], boolean, float32[::1], float32[::1], float32[:,::1])")
 def transform_rows(x, factor, log, shift, scale, out):
     """:meth:`core.vae.modality.Transform.forward` in one pass: *x* (rows, features) of at least 0, *factor* (rows,),
