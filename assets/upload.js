@@ -274,7 +274,7 @@
   // What the page says of the image; a page that is gone says nothing, and the server keeps to what it knows.
   function scaleFor(place) {
     const box = listOf(place) && document.getElementById("data-scale");
-    return box ? { image_scale: Number(box.value) || null } : {};
+    return box ? { image_scale: (box.validity.valid && Number(box.value)) || null } : {}; // Dash hears of valid ones only
   }
 
   function placeOf(element, name) {

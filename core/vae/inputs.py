@@ -111,9 +111,10 @@ def matrices_of(
     """:func:`matrix_of` each modality, :func:`filled` where a place has no value."""
     xy = np.asarray(joint.obsm[keys.SPATIAL], dtype=float)[:, :2] if keys.SPATIAL in joint.obsm else None
     found = {m.name: matrix_of(joint, m, config) for m in modalities}
-    for name, known in ((m.name, measured(joint, m.name)) for m in modalities if m.name in keys.N_SOURCES):
+    for name, matrix in found.items():
+        known = measured(joint, name)
         if not known.all():
-            found[name] = filled(found[name], known, xy, samples_of(joint))
+            found[name] = filled(matrix, known, xy, samples_of(joint))
     return found
 
 
@@ -125,7 +126,7 @@ def samples_of(joint: ad.AnnData) -> np.ndarray:
 def measured(joint: ad.AnnData, modality: str) -> np.ndarray:
     """Whether each spot has values of *modality*, bool (spots,): False where the reassignment kept a place without a
     pixel or spot within reach. DataError where all are so."""
-    column = keys.N_SOURCES[modality]
+    column = keys.N_SOURCES.get(modality)  # of a further modality nothing is reassigned
     found = joint.obs[column].to_numpy() != 0 if column in joint.obs else np.ones(joint.n_obs, dtype=bool)
     if not found.any():
         raise DataError(

@@ -103,8 +103,8 @@ def mixed_rows(indptr, indices, weights, values, out):
 
 @compiled("void(float32[:,::1], float32[::1], boolean, float32[::1], float32[::1], float32[:,::1])")
 def transform_rows(x, factor, log, shift, scale, out):
-    """:meth:`core.vae.modality.Transform.forward` in one pass: *x* (rows, features) of at least 0, *factor* (rows,),
-    *shift* and *scale* (features,) to *out*; *log*: whether the logarithm of 1 + x is taken."""
+    """:meth:`core.vae.modality.Transform.forward` in one pass: *x* (rows, features), *factor* (rows,), *shift* and
+    *scale* (features,) to *out*; *log*: whether the logarithm of 1 + x is taken, which has to be at least 1 then."""
     wide()
     for row in range(len(x)):
         values, found, times = x[row], out[row], factor[row]

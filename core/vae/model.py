@@ -180,7 +180,7 @@ def make_dataset(
             raise DataError(f"obsm['{keys.SPATIAL}']", found="none", mend="Set neighbours to 0.")
         xy = np.asarray(joint.obsm[keys.SPATIAL], dtype=float)[:, :2]
         found = mixing(matrices, transforms, xy, samples_of(joint), config=config, shifts=shifts)
-    known = {name: measured(joint, name) for name in matrices if name in keys.N_SOURCES}
+    known = {name: measured(joint, name) for name in matrices}
     dataset = Dataset(matrices, codes, *((found.weights, found.correction) if found else (None, None)), known)
     dataset.prepare(transforms)
     return dataset, found.shifts if found else None

@@ -13,9 +13,12 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
+from spatialmeta_app.config import Settings
 from spatialmeta_app.ids import Data
+from spatialmeta_app.workspace import Workspace
 from tests.e2e.conftest import Watch
 from tests.e2e.serving import Server, running
 from tests.e2e.test_shell import new_project
@@ -232,6 +235,22 @@ def test_files_that_are_whole_at_the_same_moment_are_all_imported(page: Page, tm
     expect(page.locator("#tray")).to_contain_text("SM import")
     page.get_by_role("link", name="Data").first.click()
     expect(page.locator(".sm-tile-head", has_text="30 pixels × 3 metabolites")).to_be_visible(timeout=IMPORT_MS)
+
+
+@pytest.mark.parametrize(("typed", "taken"), [("0.5", 0.5), ("-1", None)])
+def test_the_image_scale_on_the_page_goes_with_the_image(
+    page: Page, app_server: Server, tmp_path: Path, typed: str, taken: float | None
+) -> None:
+    sample = new_project(page).split("/")[-2]
+    workspace = Workspace(Settings(data=app_server.data, min_free_bytes=0, demo=False))
+    image = Image.fromarray(np.random.default_rng(5).integers(0, 255, (600, 600, 3), dtype=np.uint8))
+    image.save(tmp_path / "he.png")
+    choose(page, "st", _section(tmp_path / "st.h5ad"))
+    expect(page.locator(".sm-tile-head", has_text="36 spots × 4 genes")).to_be_visible(timeout=IMPORT_MS)
+    page.get_by_label("Image scale").fill(typed)
+    choose(page, "image", tmp_path / "he.png")
+    expect(page.get_by_role("img", name="Histology")).to_be_visible(timeout=IMPORT_MS)
+    assert workspace.chosen(sample, "st").inputs.get("image_scale") == taken
 
 
 def test_a_file_can_be_dropped(page: Page, app_server: Server, tmp_path: Path) -> None:

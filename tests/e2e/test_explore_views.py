@@ -259,7 +259,7 @@ def test_a_grid_of_samples_has_one_scale(page: Page, sample: Explored, added) ->
     assert np.abs(codes(page) - steps_of(one, span)).max() <= 1
     assert np.abs(codes(page, "panes.panes[0].view") - steps_of(two, span)).max() <= 1
     page.locator(".ex-title a", has_text="brighter").click()
-    page.wait_for_function("() => SpatialMetaExplore.page?.result?.meta.step === 'st'")
+    page.wait_for_function("() => window.SpatialMetaExplore?.page?.result?.meta.step === 'st'")  # a new document
 
 
 def large_section() -> anndata.AnnData:
