@@ -60,7 +60,7 @@ class Watch:
         """Listen to every page of *context*: requests to other hosts, console errors, uncaught errors."""
         context.on("request", lambda r: self._request(r.url))
         context.on("console", lambda m: m.type == "error" and self.found.append(f"console: {m.text}"))
-        context.on("weberror", lambda e: self.found.append(f"page error: {e.error}"))
+        context.on("weberror", lambda e: self.found.append(f"page error: {e.error.stack or e.error}"))
 
     def _request(self, url: str) -> None:
         parts = urlsplit(url)
