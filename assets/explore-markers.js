@@ -63,7 +63,7 @@
       document.dispatchEvent(new CustomEvent("sm:job-submitted"));
       this.job = id;
       for (;;) {
-        const job = await (await api(`/api/jobs/${id}`, { cache: "no-store" })).json();
+        const job = await window.SpatialMeta.job(id);
         if (stale()) { // nobody waits for it any more
           if (!ENDED.includes(job.state)) await api(`/api/jobs/${id}/cancel`, { method: "POST", json: {} });
           return null;

@@ -289,7 +289,7 @@
       return this.careful(async () => {
         const { job, slots } = await this.annotations.ask("save", {});
         for (;;) {
-          const now = await (await window.SpatialMeta.api(`/api/jobs/${job}`)).json();
+          const now = await window.SpatialMeta.job(job);
           if (!this.page.alive) return;
           this.list.saved(now, slots);
           if (["done", "failed", "cancelled"].includes(now.state)) return;

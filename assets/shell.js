@@ -3,6 +3,8 @@
   "use strict";
   const SM = (window.SpatialMeta = window.SpatialMeta || {});
 
+  const PATIENCE = 8; // answers in a row that may fail, waited for ever longer: half a minute
+
   // ---- calls to the API: one header, one way errors come back -----------------------------------------------------
 
   SM.api = async function (path, options) {
@@ -19,6 +21,18 @@
       status: response.status,
       detail: await response.json().then((j) => j.error || {}, () => ({})),
     });
+  };
+
+  // What the server knows of a job now. One answer that fails, as while the server starts anew, is no end of the job.
+  SM.job = async function (id) {
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await (await SM.api("/api/jobs/" + id, { cache: "no-store" })).json();
+      } catch (error) {
+        if (error.status < 500 || failures === PATIENCE) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 1000 * failures));
+      }
+    }
   };
 
   SM.describe = function (error) {

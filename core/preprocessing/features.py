@@ -32,9 +32,7 @@ class FeaturesConfig:
     n_metabolites: int = option(
         800, "most spatially variable metabolites, of each sample", minimum=0, maximum=100_000, label="Metabolites"
     )
-    min_spots: int = option(
-        3, "leave out features detected in fewer spots", unit="spots", minimum=0, label="Fewest spots"
-    )
+    min_spots: int = option(3, "leave out features detected in fewer spots", unit="spots", minimum=0, label="Fewest")
     remove_families: str = option(
         "", f"gene families to leave out, separated by commas: {', '.join(FAMILIES)}", label="Leave out families"
     )

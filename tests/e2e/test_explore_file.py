@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from core.reassignment import reassign
 from spatialmeta_app.workspace import Annotations
+from tests.e2e.conftest import Watch
 from tests.e2e.seeding import keep, seed
 from tests.e2e.serving import Server
 from tests.e2e.test_data import IMPORT_MS, choose
@@ -21,7 +22,9 @@ from tests.e2e.test_explore_findings import draw_path
 from tests.e2e.test_shell import new_project
 
 
-def test_a_new_project_restores_what_the_file_holds(page: Page, app_server: Server, axe, tmp_path: Path) -> None:
+def test_a_new_project_restores_what_the_file_holds(
+    page: Page, app_server: Server, axe, watch: Watch, tmp_path: Path
+) -> None:
     seeded = seed(app_server, aligned=True)
     joint = reassign(seeded.read("st"), seeded.read("align"))
     xy = np.asarray(joint.obsm["spatial"], dtype=float)
@@ -48,6 +51,8 @@ def test_a_new_project_restores_what_the_file_holds(page: Page, app_server: Serv
     document = annotations.head(seeded.sample).document
     region, path = document["features"]
     assert (path["properties"]["class"], path["properties"]["color"]) == ("radial", "#ffcc00")
+    watch.allow("503")  # the server is away for a moment while the file is written
+    page.route("**/api/jobs/*", lambda route: route.fulfill(status=503), times=1)
     page.get_by_role("button", name="Save to AnnData").click()
     report = page.locator("#explore-shape-report")
     expect(report).to_contain_text("obs['area']")

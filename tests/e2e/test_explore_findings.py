@@ -132,7 +132,7 @@ def test_what_changes_along_the_path_recolours_the_view(page: Page, sample: Expl
     expect(page.locator("#explore-rank-note")).to_contain_text("Not found: unheard of")
 
 
-def test_markers_of_a_region_with_p_values_of_random_places(page: Page, sample: Explored, axe) -> None:  # noqa: F811
+def test_markers_of_a_region_with_p_values_of_random_places(page: Page, sample: Explored, axe, watch) -> None:  # noqa: F811
     visit(page, sample.path)
     draw_region(page, [(1100, 1600), (2200, 1600), (2200, 5300), (1100, 5300)], name="Left")
     draw_region(page, RING, name="Middle")
@@ -152,8 +152,11 @@ def test_markers_of_a_region_with_p_values_of_random_places(page: Page, sample: 
     x = np.asarray(sample.joint.X)[:, 0]
     wins = (x[middle][:, None] > x[left]).mean() + 0.5 * (x[middle][:, None] == x[left]).mean()
     assert abs(auc - wins) < 0.02
+    watch.allow("503")  # the server is away for a moment while the job runs
+    page.route("**/api/jobs/*", lambda route: route.fulfill(status=503), times=1)
     panel.get_by_role("button", name="p from random places").click()
     expect(panel.locator("thead")).to_contain_text("p (places)", timeout=LOAD_MS)
+    assert any("503" in text for text in watch.found)
     p = float(first.locator("td").nth(4).inner_text())
     assert 0 < p <= 1
     axe(page)
