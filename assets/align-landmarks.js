@@ -30,7 +30,7 @@
   function publish() {
     s.published = JSON.stringify(s.marks);
     sessionStorage.setItem(stored(), s.published);
-    window.dash_clientside.set_props("align-marks", { data: s.marks });
+    window.SpatialMeta.setProps("align-marks", { data: s.marks });
     showTable();
   }
 
@@ -169,7 +169,7 @@
       const file = input.files[0];
       if (!file) return;
       const data = { name: file.name, text: await file.text(), at: Date.now() };
-      window.dash_clientside.set_props("align-marks-file", { data });
+      window.SpatialMeta.setProps("align-marks-file", { data });
     });
     input.click();
   }

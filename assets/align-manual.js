@@ -96,7 +96,7 @@
   function publish() {
     clearTimeout(publishing);
     publishing = 0;
-    window.dash_clientside.set_props("align-manual", { data: toConfig(s.params) });
+    window.SpatialMeta.setProps("align-manual", { data: toConfig(s.params) });
   }
 
   // what is set within the last tenth of a second before a run is begun counts too

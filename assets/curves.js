@@ -66,7 +66,7 @@
       const running = job && ["running", "cancelling"].includes(job.state) ? job.id : null;
       if (running === following) return no;
       following = running;
-      if (running) poll(running, plotId, () => window.dash_clientside.set_props(where, { data: Date.now() }));
+      if (running) poll(running, plotId, () => window.SpatialMeta.setProps(where, { data: Date.now() }));
       return Date.now();
     },
   };

@@ -5,7 +5,7 @@
   const ns = (window.SpatialMetaExplore = window.SpatialMetaExplore || {});
   // within this page, also when the person has left it while an answer was on its way: what is painted then goes nowhere
   const $ = (id) => ns.root.querySelector(`#${id}`);
-  ns.setProps = (id, props) => window.dash_clientside.set_props(id, props);
+  ns.setProps = (id, props) => window.SpatialMeta.setProps(id, props);
 
   class Page {
     constructor(context) {

@@ -123,7 +123,7 @@
     }
 
     tell(metric) {
-      window.dash_clientside.set_props({ form: "features", option: metric.setting }, { value: metric.limit });
+      SM.setProps({ form: "features", option: metric.setting }, { value: metric.limit });
     }
 
     draw() {

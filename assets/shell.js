@@ -35,6 +35,19 @@
     }
   };
 
+  // Set properties of a Dash component, unless the page that had it was left meanwhile: Dash throws then, or takes the
+  // whole page for what it does not find.
+  SM.setProps = function (id, props) {
+    let found;
+    try {
+      found = window.dash_component_api.getLayout(id)?.props?.id;
+    } catch (error) {
+      return;
+    }
+    const alike = ([key, value]) => found?.[key] === value;
+    if (typeof id === "string" ? found === id : Object.entries(id).every(alike)) window.dash_clientside.set_props(id, props);
+  };
+
   SM.describe = function (error) {
     const d = error.detail || {};
     if (d.expected || d.message) {

@@ -26,7 +26,7 @@
   // the server is asked again for the runs of a step, where the page lists them
   function touch(step) {
     if (!document.getElementById(JSON.stringify({ form: step, part: "runs" }))) return;
-    window.dash_clientside.set_props({ form: step, part: "touched" }, { data: Date.now() });
+    SM.setProps({ form: step, part: "touched" }, { data: Date.now() });
   }
 
   let taken = null; // the job whose file was fetched

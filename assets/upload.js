@@ -170,7 +170,7 @@
       remember(this.key, null);
       running.delete(this.key);
       this.draw();
-      if (listOf(this.place)) window.dash_clientside.set_props("data-uploaded", { data: this.id });
+      if (listOf(this.place)) SM.setProps("data-uploaded", { data: this.id });
       SM.askJobs();
       setTimeout(() => this.row && this.row.remove(), 1500);
     }

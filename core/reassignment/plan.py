@@ -32,7 +32,7 @@ class ReassignConfig:
         unit="pixels",
         minimum=1,
         maximum=1000,
-        label="Pixels per spot (K)",
+        label="Nearest (K)",
     )
     max_distance_factor: float = option(
         1.5,

@@ -16,7 +16,7 @@ def numbers(
     values: np.ndarray,
     *,
     label: str,
-    size: float = 5,
+    size: float | None = None,
     colorscale: str = "Viridis",
     um_per_px: float | None = None,
     images: Sequence[dict[str, Any]] = (),
@@ -25,7 +25,7 @@ def numbers(
 ) -> go.Figure:
     """Map of *values* (n,) at *xy* (n, 2) in full-resolution pixels, y down; what is not finite is drawn hollow."""
     xy, values = np.asarray(xy, dtype="f4"), np.asarray(values, dtype="f4")
-    seen = np.isfinite(values)
+    seen, size = np.isfinite(values), size or dot(len(xy))
     low, high = looks.clip_range(values)
     marker = {
         "size": size,
@@ -48,7 +48,7 @@ def categories(
     names: Sequence[str],
     *,
     colors: Sequence[str] | None = None,
-    size: float = 5,
+    size: float | None = None,
     um_per_px: float | None = None,
     images: Sequence[dict[str, Any]] = (),
     spatial: bool = True,
@@ -60,9 +60,14 @@ def categories(
     palette = list(colors or looks.CATEGORIES)
     color = [palette[c % len(palette)] if c >= 0 else looks.MUTED for c in codes]
     label = [names[c] if c >= 0 else "none" for c in codes]
-    trace = _spots(xy, {"size": size, "color": color}, np.arange(len(xy)), "%{text}")
+    trace = _spots(xy, {"size": size or dot(len(xy)), "color": color}, np.arange(len(xy)), "%{text}")
     trace.text = label
     return _figure([trace], xy, um_per_px=um_per_px if spatial else None, images=images, height=height, down=spatial)
+
+
+def dot(n: int) -> float:
+    """Diameter in pixels of one of *n* spots on a map of some 600 pixels, so that neighbours keep apart."""
+    return float(np.clip(400 / np.sqrt(max(n, 1)), 2, 9))
 
 
 def links(

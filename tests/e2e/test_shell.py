@@ -204,3 +204,18 @@ def fill_slot(server: Server, page: Page, project: str, sample: str) -> None:
     call("PATCH", f"/api/uploads/{upload['id']}", content, Upload_Offset="0", Content_Type="application/octet-stream")
     call("POST", f"/api/uploads/{upload['id']}/finish")
     expect(page.locator("#tray")).to_contain_text("ST import")
+
+
+def test_what_comes_too_late_for_a_page_changes_nothing(page: Page) -> None:
+    """A timer of a page that was left, for a store or for a part of a form that this page has not."""
+    page.goto("/")
+    title = page.get_by_role("heading", level=1)
+    expect(title).to_be_visible()
+    before = page.locator("body").inner_text()
+    page.evaluate(
+        "() => { SpatialMeta.setProps('align-manual', { data: 1 });"
+        " SpatialMeta.setProps({ form: 'features', part: 'touched' }, { children: 'lost' });"
+        " SpatialMeta.setProps('undo', { disabled: false }); }"
+    )
+    expect(page.locator("#undo")).to_be_enabled()  # what is there is reached
+    assert page.locator("body").inner_text() == before

@@ -30,6 +30,14 @@ def test_categories_are_one_trace_with_their_names() -> None:
     assert list(figure.data[0].marker.color) == ["#222222", "#111111", looks.MUTED]
 
 
+@pytest.mark.parametrize("side", [10, 20, 60, 140])
+def test_dots_of_a_square_grid_keep_apart_and_are_seen(side: int) -> None:
+    marker = maps.numbers(np.argwhere(np.ones((side, side))), np.arange(side**2), label="n").data[0].marker
+    apart = 600 / side  # pixels between neighbours on a map of 600 pixels
+    assert 2 <= marker.size <= apart
+    assert marker.size >= min(9, 0.6 * apart)
+
+
 def test_an_embedding_has_no_scale_bar_and_points_up() -> None:
     figure = maps.categories(XY, np.zeros(3), ["a"], um_per_px=0.5, spatial=False)
     assert not figure.layout.shapes
