@@ -37,6 +37,7 @@ def main() -> None:
         for spots in (5_000, 100_000):
             _recolour(server, spots)
         _pages(server)
+        _previews(server)
         memory = psutil.Process(server.process.pid).memory_info().rss / 1e6
         print(f"web process {memory:.0f} MB after that (aim: below 400 MB)")
 
@@ -76,6 +77,26 @@ def _pages(server: Server) -> None:
             page.wait_for_selector("main .sm-panel, main .sm-empty")
             page.wait_for_function("document.title !== 'Updating...'")
             print(f"page {name:10} {time.perf_counter() - start:5.2f} s (aim: 1 s)")
+
+
+def _previews(server: Server) -> None:
+    """How often a running alignment moves its overlay in a real browser, beside an empty request of the same page."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.e2e.browser import launch
+    from tests.e2e.seeding import seed
+    from tests.e2e.test_align import creep
+
+    with sync_playwright() as playwright, launch(playwright) as browser:
+        page = browser.new_context(base_url=server.url, viewport={"width": 1440, "height": 900}).new_page()
+        arrived = creep(page, seed(server, genes=200, metabolites=50))[2:]  # it is busy with the first signs till then
+        gap = (arrived[-1] - arrived[0]) / (len(arrived) - 1)
+        empty = page.evaluate(
+            "async () => { const began = performance.now(); for (let i = 0; i < 5; i += 1) await fetch('/healthz');"
+            " return (performance.now() - began) / 5; }"
+        )
+        page.get_by_role("button", name="Cancel Align").click()
+    print(f"previews   every {gap:.0f} ms, {gap / empty:.0f} times an empty request (aim: 500 ms)")
 
 
 def _section(data: Path, spots: int, genes: int) -> tuple[str, str, str]:
