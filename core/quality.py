@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
 from core import keys
-from core.errors import ConfigError
+from core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
     from anndata import AnnData
@@ -27,6 +28,34 @@ FAMILIES = {
 def counts_of(adata: AnnData) -> np.ndarray | sparse.spmatrix:
     """Raw counts and intensities: ``layers['counts']`` where there is one, else ``X``."""
     return adata.layers.get(keys.COUNTS, adata.X)
+
+
+def measured(joint: AnnData, modality: str) -> np.ndarray:
+    """Whether each spot has values of *modality*, bool (spots,): False where the reassignment kept a place without a
+    pixel or spot within reach. DataError where all are so."""
+    column = keys.N_SOURCES.get(modality)  # nothing is reassigned of a further modality
+    found = joint.obs[column].to_numpy() != 0 if column in joint.obs else np.ones(joint.n_obs, dtype=bool)
+    if not found.any():
+        raise DataError(
+            f"spots with values of {modality}", found=f"obs['{column}'] is 0 in all", mend="Align and reassign again."
+        )
+    return found
+
+
+def sources_of(adata: AnnData) -> dict[str, np.ndarray]:
+    """The obs columns that say from how many spots or pixels each spot has its values, where there are such."""
+    return {name: adata.obs[name].to_numpy() for name in keys.N_SOURCES.values() if name in adata.obs}
+
+
+def measured_alike(kinds: np.ndarray, sources: Mapping[str, np.ndarray], n: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Features that have values in the same of *n* spots: their positions, and these spots, bool (n,).
+
+    *kinds* (n_features,) are their modalities, *sources* those of :func:`sources_of`. One entry where all have values.
+    """
+    spots = {k: np.asarray(sources.get(keys.N_SOURCES.get(k), np.ones(n))) != 0 for k in np.unique(kinds)}
+    if all(have.all() for have in spots.values()):
+        return [(np.arange(len(kinds)), np.ones(n, dtype=bool))]
+    return [(np.flatnonzero(kinds == kind), have) for kind, have in spots.items()]
 
 
 def totals_and_detected(X: np.ndarray | sparse.spmatrix) -> tuple[np.ndarray, np.ndarray]:

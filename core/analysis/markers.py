@@ -5,7 +5,7 @@ Neighbouring spots are not independent, so the p-values are too small; rank by t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,15 @@ from core import keys
 from core.context import Context
 from core.errors import DataError
 from core.fdr import benjamini_hochberg
+from core.quality import measured_alike, sources_of
 
 if TYPE_CHECKING:  # the web process ranks typed arrays by this module, and must stay free of anndata
     from anndata import AnnData
 
 #: stored values that are sorted together
 BLOCK_NUMBERS = 1 << 21
+#: what is said of each group and feature, beside fdr
+NUMBERS = ("auc", "log2fc", "p", "mean_in", "mean_out", "share_in", "share_out")
 #: added to both means of a fold change, as scanpy does
 PSEUDO = 1e-9
 
@@ -125,6 +128,7 @@ def _table(adata: AnnData, codes: np.ndarray, names: list[str], layer: str, cont
         adata.var_names,
         is_gene=is_gene,
         logged=layer != keys.COUNTS,
+        sources=sources_of(adata),
         context=context,
     )
 
@@ -137,9 +141,12 @@ def tables(
     *,
     is_gene: np.ndarray,
     logged: bool = True,
+    sources: Mapping[str, np.ndarray] | None = None,
     context: Context | None = None,
 ) -> pd.DataFrame:
     """Every group against all other spots, rows and columns as in :func:`markers`, from arrays alone.
+
+    A spot without values of a modality counts on neither side of its features; those that a side lacks are left out.
 
     Parameters
     ----------
@@ -151,6 +158,9 @@ def tables(
         bool, shape (n_features,).
     logged
         Whether genes are log(1 + x), as in the normalised layer; fold changes are those of linear values.
+    sources
+        The obs columns that say from how many spots or pixels a spot has its values (:data:`core.keys.N_SOURCES`),
+        each (n,), 0: from none. Left out: all spots have values.
 
     Raises
     ------
@@ -162,32 +172,35 @@ def tables(
     sizes = np.bincount(codes[codes >= 0], minlength=len(groups))
     if not len(groups) or (sizes == 0).any() or (sizes == X.shape[0]).any():
         raise DataError("spots in every group and outside it", found=f"groups of {sizes.tolist()} among {X.shape[0]}")
-    context.progress(0.1, "ranking")
-    test = rank_sum(X, codes, len(groups))
-    context.stop_if_cancelled()
-    context.progress(0.8, "fold changes")
-    means, shares = _means_and_shares(_linear(X, is_gene & logged), codes, len(groups))
+    numbers = {name: np.full((len(groups), X.shape[1]), np.nan) for name in NUMBERS}
+    kinds = np.where(is_gene, keys.ST, keys.SM)
+    alike = measured_alike(kinds, sources or {}, X.shape[0])
+    for number, (columns, spots) in enumerate(alike):
+        context.stop_if_cancelled()
+        context.progress(0.1 + 0.8 * number / len(alike), "ranking")
+        part = X if len(alike) == 1 and spots.all() else X[:, columns].tocsr()[spots].tocsc()
+        for name, found in _compared(part, codes[spots], len(groups), (is_gene & logged)[columns]).items():
+            numbers[name][:, columns] = found
     found = []
     for number, name in enumerate(groups):
-        (inside, outside), (share_in, share_out) = means[number], shares[number]
-        table = pd.DataFrame(
-            {
-                "group": name,
-                "feature": np.asarray(features).astype(str),
-                "type": np.where(is_gene, keys.ST, keys.SM),
-                "auc": test.auc[number],
-                "log2fc": np.log2((inside + PSEUDO) / (outside + PSEUDO)),
-                "p": test.p[number],
-                "fdr": benjamini_hochberg(test.p[number]),
-                "mean_in": inside,
-                "mean_out": outside,
-                "share_in": share_in,
-                "share_out": share_out,
-            }
-        )
-        found.append(table.sort_values("auc", ascending=False, kind="stable"))
+        about = {"group": name, "feature": np.asarray(features).astype(str), "type": kinds}
+        table = pd.DataFrame(about | {column: numbers[column][number] for column in NUMBERS})
+        table.insert(table.columns.get_loc("p") + 1, "fdr", benjamini_hochberg(table["p"].to_numpy()))
+        found.append(table.dropna(subset="auc").sort_values("auc", ascending=False, kind="stable"))
     context.progress(1.0, f"{len(groups)} groups")
     return pd.concat(found, ignore_index=True)
+
+
+def _compared(X: sparse.csc_matrix, codes: np.ndarray, n_groups: int, is_log: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns of :data:`NUMBERS`, each (n_groups, n_features); NaN for a group that has no spot, or all."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        test = rank_sum(X, codes, n_groups)
+        (inside, outside), (share_in, share_out) = (
+            np.moveaxis(found, 1, 0) for found in _means_and_shares(_linear(X, is_log), codes, n_groups)
+        )
+        change = np.log2((inside + PSEUDO) / (outside + PSEUDO))
+    found = (test.auc, change, test.p, inside, outside, share_in, share_out)
+    return dict(zip(NUMBERS, found, strict=True))
 
 
 def _blocks(X: sparse.csc_matrix):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,12 @@ from scipy import sparse
 from core import keys
 from core.context import Context
 from core.errors import ConfigError, DataError
+from core.fdr import benjamini_hochberg
 from core.options import check, option
 from core.preprocessing.batch import BatchBias, batch_bias
 from core.preprocessing.filters import THRESHOLDS, filter_spots
 from core.preprocessing.normalisation import normalize_modalities
-from core.quality import FAMILIES, counts_of, family_of, symbols, write_quality
+from core.quality import FAMILIES, counts_of, family_of, measured, measured_alike, sources_of, symbols, write_quality
 from core.spatial import Autocorrelation, combined, morans_i, neighbour_graph, row_standardised
 
 if TYPE_CHECKING:  # the web process reads the Configs and must stay free of anndata
@@ -162,32 +164,45 @@ def _write_scores(
     joint: AnnData, codes: np.ndarray, samples: list[str], config: FeaturesConfig, context: Context
 ) -> np.ndarray:
     """Write Moran's I; returns that of each sample, shape (n_samples, n_vars)."""
-    found: list[Autocorrelation] = []
-    for s, name in enumerate(samples):
-        rows = np.flatnonzero(codes == s)
-        if len(rows) < 3:
-            raise DataError("at least 3 spots in each sample", found=f"{len(rows)} in {name}", mend="Leave it out.")
-        context.progress(0.2 + 0.7 * s / len(samples), f"finding neighbours in {name}")
+    scores, mean, p = (np.full(shape, np.nan) for shape in ((len(samples), joint.n_vars), joint.n_vars, joint.n_vars))
+    parts = measured_alike(joint.var[keys.TYPE].astype(str).to_numpy(), sources_of(joint), joint.n_obs)
+    runs = len(parts) * len(samples)
+    for number, (columns, known) in enumerate(parts):
+        found: list[Autocorrelation] = []
+        for s, name in enumerate(samples):
+            rows = np.flatnonzero((codes == s) & known)
+            if len(rows) < 3:
+                least = "at least 3 spots with values in each sample"
+                raise DataError(least, found=f"{len(rows)} in {name}", mend="Leave it out.")
+            done = number * len(samples) + s
+            context.progress(0.2 + 0.7 * done / runs, f"finding neighbours in {name}")
 
-        def on_block(share: float, done: int = s) -> None:
-            context.stop_if_cancelled()
-            context.progress(0.2 + 0.7 * (done + share) / len(samples), "Moran's I")
+            def on_block(share: float, done: int = done) -> None:
+                context.stop_if_cancelled()
+                context.progress(0.2 + 0.7 * (done + share) / runs, "Moran's I")
 
-        xy = np.asarray(joint.obsm[keys.SPATIAL])[rows, :2]
-        graph = neighbour_graph(xy, config.neighbours, coordinates=config.coordinates)
-        values = joint.layers[keys.NORMALIZED]
-        values = values if len(samples) == 1 else values[rows]
-        found.append(morans_i(values, row_standardised(graph), on_block=on_block))
-    moran = combined(found)
-    joint.var[keys.MORANS_I], joint.var[keys.MORANS_P] = moran.score, moran.p
-    joint.var[keys.MORANS_FDR] = moran.fdr
+            found.append(_morans_i(joint, rows, columns, config, on_block))
+        moran = combined(found)
+        scores[:, columns], mean[columns], p[columns] = [own.score for own in found], moran.score, moran.p
+    joint.var[keys.MORANS_I], joint.var[keys.MORANS_P] = mean, p
+    joint.var[keys.MORANS_FDR] = benjamini_hochberg(p)
     if len(samples) > 1:
-        for name, own in zip(samples, found, strict=True):
-            joint.var[keys.of_sample(keys.MORANS_I, name)] = own.score
+        for name, own in zip(samples, scores, strict=True):
+            joint.var[keys.of_sample(keys.MORANS_I, name)] = own
     counts = sparse.csc_matrix(counts_of(joint))
     positive = sparse.csc_matrix((counts.data > 0, counts.indices, counts.indptr), shape=counts.shape)
     joint.var[keys.N_SPOTS] = np.asarray(positive.sum(axis=0, dtype=np.int64)).ravel()
-    return np.stack([own.score for own in found])
+    return scores
+
+
+def _morans_i(
+    joint: AnnData, rows: np.ndarray, columns: np.ndarray, config: FeaturesConfig, on_block: Callable[[float], None]
+) -> Autocorrelation:
+    xy, values = np.asarray(joint.obsm[keys.SPATIAL])[rows, :2], joint.layers[keys.NORMALIZED]
+    graph = neighbour_graph(xy, config.neighbours, coordinates=config.coordinates)
+    values = values if len(rows) == joint.n_obs else values[rows]
+    values = values if len(columns) == joint.n_vars else values[:, columns]
+    return morans_i(values, row_standardised(graph), on_block=on_block)
 
 
 def _write_bias(joint: AnnData, codes: np.ndarray, samples: list[str], config: FeaturesConfig) -> np.ndarray:
@@ -198,8 +213,9 @@ def _write_bias(joint: AnnData, codes: np.ndarray, samples: list[str], config: F
         where = np.flatnonzero((joint.var[keys.TYPE] == modality).to_numpy())
         if where.size == 0:
             continue
-        values = sparse.csr_matrix(joint.layers[keys.NORMALIZED][:, where])
-        found: BatchBias = batch_bias(values.expm1() if modality == keys.ST else values, codes)
+        known = measured(joint, modality)
+        values = sparse.csr_matrix(joint.layers[keys.NORMALIZED][known][:, where])
+        found: BatchBias = batch_bias(values.expm1() if modality == keys.ST else values, codes[known])
         seen = np.where(found.fraction >= config.min_frac, found.logfc, -np.inf)
         at = np.where(np.isfinite(seen).any(axis=0), seen.argmax(axis=0), found.logfc.argmax(axis=0))
         largest[where] = found.logfc[at, np.arange(len(where))]

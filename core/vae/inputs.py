@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from core import keys
 from core.errors import DataError
+from core.quality import measured
 from core.vae.config import SM_ONLY, IntegrateConfig, resolve
 from core.vae.modality import COUNT_LIKELIHOODS, Modality
 
@@ -121,18 +122,6 @@ def matrices_of(
 def samples_of(joint: ad.AnnData) -> np.ndarray:
     """Name of each spot's sample, shape (spots,); empty where they have none."""
     return joint.obs[keys.SAMPLE].astype(str).to_numpy() if keys.SAMPLE in joint.obs else np.full(joint.n_obs, "")
-
-
-def measured(joint: ad.AnnData, modality: str) -> np.ndarray:
-    """Whether each spot has values of *modality*, bool (spots,): False where the reassignment kept a place without a
-    pixel or spot within reach. DataError where all are so."""
-    column = keys.N_SOURCES.get(modality)  # of a further modality nothing is reassigned
-    found = joint.obs[column].to_numpy() != 0 if column in joint.obs else np.ones(joint.n_obs, dtype=bool)
-    if not found.any():
-        raise DataError(
-            f"spots with values of {modality}", found=f"obs['{column}'] is 0 in all", mend="Align and reassign again."
-        )
-    return found
 
 
 def filled(

@@ -15,12 +15,13 @@ from scipy import sparse
 from core import keys
 from core.errors import DataError, FormatError
 from core.options import from_mapping
+from core.quality import measured
 from core.vae import checkpoint
 from core.vae.across import Shifts
 from core.vae.config import IntegrateConfig, as_plain
 from core.vae.contributions import Contrasts, about_origin
 from core.vae.data import Dataset
-from core.vae.inputs import matrices_of, measured, samples_of
+from core.vae.inputs import matrices_of, samples_of
 from core.vae.mixing import mixing
 from core.vae.modality import COUNT_LIKELIHOODS, Modality
 from core.vae.module import Module

@@ -21,8 +21,8 @@ NOUNS = {keys.SM: "SM pixel", keys.ST: "ST spot"}
 #: what became of places that take nothing
 WITHOUT = {"drop": ", left out", "keep": ", kept", "nearest": ", given the nearest"}
 ZEROS = (
-    "Kept places have 0 there. A training shows its encoder the nearest place instead and learns nothing from them; "
-    "Moran's I and markers take the zeros for measured: leave such places out by their quality in Features."
+    "Kept places have 0 there, which is no measurement: Moran's I, markers and a training leave them out. "
+    "A training shows its encoder the nearest place instead."
 )
 
 

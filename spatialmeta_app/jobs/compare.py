@@ -12,6 +12,7 @@ from scipy import sparse
 from core import keys
 from core.context import Context
 from core.errors import DataError
+from core.fdr import benjamini_hochberg
 from spatialmeta_app.workspace.search import describe
 from spatialmeta_app.workspace.views import View
 
@@ -61,12 +62,14 @@ def marker_rows(
         A side without spots, or more permutations than 9,999.
     """
     from core.analysis.markers import tables
+    from core.quality import measured_alike
 
     check(group, other, permutations)
     context = context or Context()
     used = np.ones(len(group), dtype=bool) if other is None else group | other
     types = view.features.get(keys.TYPE, np.full(view.meta["n_vars"], keys.ST))
     X = _numbers(view, layer)
+    sources = {name: view.obs(name).values for name in keys.N_SOURCES.values() if name in view.meta["obs"]}
     table = tables(
         X if other is None else X.tocsr()[used],
         np.where(group[used], 0, -1),
@@ -74,20 +77,42 @@ def marker_rows(
         np.arange(view.meta["n_vars"]),
         is_gene=types == keys.ST,
         logged=layer != keys.COUNTS,
+        sources={name: counts[used] for name, counts in sources.items()},
     )
     spatial = None
     if permutations:
-        from core.analysis.placements import placement_test
-
-        xy = np.asarray(view.obsm(keys.SPATIAL), dtype=np.float64)[:, :2]
-        at = np.isfinite(xy).all(axis=1)
-        spatial = placement_test(
-            X.tocsr()[at] if not at.all() else X, xy[at], group[at], None if other is None else other[at],
-            n_permutations=permutations, context=context,
-        )  # fmt: skip
+        spatial = _placed(view, X, measured_alike(types, sources, len(group)), (group, other), permutations, context)
     rows = [_row(view, row, spatial) for kind in (keys.SM, keys.ST) for row in _best(table[table["type"] == kind])]
     rows.sort(key=lambda row: -row["auc"])
     return {"rows": rows, "spots": [int(group.sum()), int((used & ~group).sum())], "permutations": permutations}
+
+
+def _placed(  # noqa: PLR0917
+    view: View,
+    X: sparse.csc_matrix,
+    alike: list[tuple[np.ndarray, np.ndarray]],
+    sides: tuple[np.ndarray, np.ndarray | None],
+    permutations: int,
+    context: Context,
+) -> np.ndarray:
+    """p and fdr by random places, shape (n_features, 2); NaN for features that a side was not measured in. *alike*: see
+    :func:`core.quality.measured_alike`."""
+    from core.analysis.placements import placement_test
+
+    xy, p = np.asarray(view.obsm(keys.SPATIAL), dtype=np.float64)[:, :2], np.full(X.shape[1], np.nan)
+    for columns, spots in alike:
+        at = spots & np.isfinite(xy).all(axis=1)
+        group, other = (None if side is None else side[at] for side in sides)
+        if not _comparable(group, other):
+            continue
+        values = X if len(alike) == 1 else X[:, columns]
+        values = values if at.all() else values.tocsr()[at]
+        p[columns] = placement_test(values, xy[at], group, other, n_permutations=permutations, context=context).p
+    return np.stack([p, benjamini_hochberg(p)], axis=1)
+
+
+def _comparable(group: np.ndarray, other: np.ndarray | None) -> bool:
+    return bool(group.any() and (~group if other is None else other & ~group).any())
 
 
 def check(group: np.ndarray, other: np.ndarray | None, permutations: Any) -> None:
@@ -97,7 +122,7 @@ def check(group: np.ndarray, other: np.ndarray | None, permutations: Any) -> Non
         raise DataError(f"0 to {MOST_PERMUTATIONS:,} permutations", found=repr(permutations))
     if not group.any():
         raise DataError("spots in the selection", found="none", mend="Select some spots.")
-    if not ((~group).any() if other is None else (other & ~group).any()):
+    if not _comparable(group, other):
         raise DataError("spots to compare with", found="none outside the selection", mend="Select fewer spots.")
 
 
@@ -112,12 +137,12 @@ def _row(view: View, row: Any, spatial: Any) -> dict[str, Any]:
     found = describe(view.features, index)
     numbers = {name: _finite(getattr(row, name)) for name in NUMBERS}
     if spatial is not None:
-        numbers |= {"p_spatial": float(spatial.p[index]), "fdr_spatial": _finite(spatial.fdr[index])}
+        numbers |= dict(zip(("p_spatial", "fdr_spatial"), map(_finite, spatial[index]), strict=True))
     return {"index": index, "name": found["name"], "tag": str(row.type)} | numbers
 
 
 def _numbers(view: View, layer: str) -> sparse.csc_matrix:
-    """All features of a layer; a spot without SM (NaN) counts as zero, as the test needs numbers."""
+    """All features of a layer, as numbers; which spots have values at all is told beside."""
     found = sparse.csc_matrix(view.matrix(layer))
     return sparse.csc_matrix((np.nan_to_num(found.data), found.indices, found.indptr), shape=found.shape)
 

@@ -10,11 +10,13 @@ import scipy.stats
 import shapely
 
 from core import keys
+from core.analysis.placements import placement_test
 from core.errors import DataError
 from spatialmeta_app.jobs import JobStore, compare
 from spatialmeta_app.services import explore, selections
 from spatialmeta_app.services.backend import Backend
-from spatialmeta_app.workspace import Annotations
+from spatialmeta_app.workspace import Annotations, viewing
+from spatialmeta_app.workspace.views import View
 from tests.app.explored import UM_PER_PX, make_sample
 
 TRIANGLE = {"type": "Polygon", "coordinates": [[[1500, 1600], [5200, 2400], [2600, 5000], [1500, 1600]]]}
@@ -105,6 +107,28 @@ def test_markers_rank_as_scipy(here, made, against) -> None:
     aucs = [r["auc"] for r in found["rows"]]
     assert aucs == sorted(aucs, reverse=True)
     assert found["spots"] == [left.sum(), right.sum()]
+
+
+def test_markers_leave_out_places_without_values(made, tmp_path) -> None:
+    """Half of the left side without a pixel: metabolites as scipy and the random places see the rest, genes as ever."""
+    joint, left = made.joint.copy(), np.asarray(made.joint.obs["region"] == "Cortex")
+    known = ~left | (np.arange(joint.n_obs) % 2 == 0)
+    joint.obs[keys.N_PIXELS] = np.where(known, 5, 0)
+    viewing.write_view(joint, tmp_path / "view")
+    view, ask = View(tmp_path / "view"), {"layer": keys.NORMALIZED, "permutations": 19}
+    rows = {row["name"]: row for row in compare.marker_rows(view, left, None, **ask)["rows"]}
+    values, xy = np.asarray(joint.layers[keys.NORMALIZED]), made.xy
+    for index, spots in ((1, np.ones(len(left), dtype=bool)), (3, known)):
+        row = next(row for row in rows.values() if row["index"] == index)
+        v = values[:, index]
+        expected = scipy.stats.mannwhitneyu(v[left & spots], v[~left & spots], method="asymptotic")
+        assert row["p"] == pytest.approx(expected.pvalue)
+        placed = placement_test(values[spots][:, [index]], xy[spots], left[spots], n_permutations=19)
+        assert row["p_spatial"] == pytest.approx(placed.p[0])
+    joint.obs[keys.N_PIXELS] = np.where(left, 0, 5)
+    viewing.write_view(joint, tmp_path / "other")
+    rows = compare.marker_rows(View(tmp_path / "other"), left, None, **ask)["rows"]
+    assert {row["tag"] for row in rows} == {keys.ST}
 
 
 def test_a_question_that_takes_long_becomes_a_job_with_the_same_answer(here, made, view, monkeypatch) -> None:

@@ -82,6 +82,32 @@ def test_counts_are_linear(joint: AnnData) -> None:
     assert left.loc["Gene2", "log2fc"] == pytest.approx(np.log2(v[inside].mean() / v[~inside].mean()))
 
 
+def test_places_without_values_count_on_neither_side(joint: AnnData) -> None:
+    """Metabolites as scipy compares the spots that were measured, genes as all; whatever stands in the other places."""
+    spots = np.random.default_rng(0).permutation(joint.n_obs)[: joint.n_obs // 4]
+    kept = joint.copy()
+    kept.obs[keys.N_PIXELS] = np.where(np.isin(np.arange(joint.n_obs), spots), 0, 5)
+    values = kept.layers[keys.NORMALIZED].toarray()
+    values[np.ix_(spots, kept.var[keys.TYPE] == keys.SM)] = 0
+    kept.layers[keys.NORMALIZED] = sparse.csr_matrix(values)
+    inside, known = (joint.obs["side"] == "left").to_numpy(), kept.obs[keys.N_PIXELS].to_numpy() > 0
+    found, full = (markers(a, "side").query("group == 'left'").set_index("feature") for a in (kept, joint))
+    for name in ("mz0", "mz3"):
+        v = values[:, joint.var_names.get_loc(name)]
+        expected = mannwhitneyu(v[inside & known], v[~inside & known], method="asymptotic")
+        assert found.loc[name, "p"] == pytest.approx(expected.pvalue)
+        assert found.loc[name, "auc"] == pytest.approx(
+            expected.statistic / (inside & known).sum() / (~inside & known).sum()
+        )
+        assert found.loc[name, "mean_out"] == pytest.approx(v[~inside & known].mean(), rel=1e-5)
+    genes = full.index[full["type"] == keys.ST]
+    np.testing.assert_allclose(found.loc[genes, "p"], full.loc[genes, "p"])
+    np.testing.assert_allclose(found["fdr"], false_discovery_control(found["p"]))
+
+    kept.obs.loc[inside, keys.N_PIXELS] = 0  # a side that was not measured at all has no metabolite as a marker
+    assert set(markers(kept, "side").query("group == 'left'")["type"]) == {keys.ST}
+
+
 def test_one_region_against_another(joint: AnnData) -> None:
     left, right = (joint.obs["side"] == "left").to_numpy(), (joint.obs["side"] == "right").to_numpy()
     found = compare(joint, left, right).set_index("feature").loc["Gene0"]

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from anndata import AnnData, read_h5ad
-from scipy.stats import spearmanr
+from anndata import AnnData, concat, read_h5ad
+from scipy import sparse
+from scipy.stats import false_discovery_control, spearmanr
 
 from core import keys
 from core.context import Context
@@ -13,6 +14,7 @@ from core.preprocessing.features import names_of
 from core.reassignment import reassign
 from core.spatial import grid_graph, morans_i, row_standardised
 from tests.core.pairs import pair
+from tests.core.spatial.test_autocorrelation import reference
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,50 @@ def test_score_is_that_of_normalised_values(joint: AnnData) -> None:
     expected = morans_i(found.layers[keys.NORMALIZED].toarray(), weights)
     np.testing.assert_allclose(found.var[keys.MORANS_I], expected.score)
     np.testing.assert_allclose(found.var[keys.MORANS_FDR], expected.fdr)
+
+
+def without_pixels(joint: AnnData, spots: np.ndarray, value: float) -> AnnData:
+    """As a reassignment that keeps places leaves it, but for *value* where there is nothing."""
+    joint = joint.copy()
+    counts = joint.layers[keys.COUNTS].toarray()
+    counts[np.ix_(spots, joint.var[keys.TYPE] == keys.SM)] = value
+    joint.layers[keys.COUNTS] = joint.X = sparse.csr_matrix(counts)
+    joint.obs.iloc[spots, joint.obs.columns.get_loc(keys.N_PIXELS)] = 0
+    return joint
+
+
+def test_places_without_values_do_not_count_in_morans_i(joint: AnnData) -> None:
+    """Metabolites have squidpy's score of the spots that were measured; genes are left alone."""
+    spots = np.random.default_rng(0).permutation(joint.n_obs)[: joint.n_obs // 4]
+    found = select_features(without_pixels(joint, spots, 0.0))
+    metabolites, known = (found.var[keys.TYPE] == keys.SM).to_numpy(), np.ones(joint.n_obs, dtype=bool)
+    known[spots] = False
+    graph = grid_graph(found.obsm[keys.SPATIAL][known], 6)
+    expected = reference(found.layers[keys.NORMALIZED][known][:, metabolites], graph, "moran")
+    np.testing.assert_allclose(found.var[keys.MORANS_I][metabolites], expected["I"], atol=1e-6)
+    np.testing.assert_allclose(found.var[keys.MORANS_P][metabolites], expected["pval_norm"], atol=1e-6)
+    genes = select_features(joint).var[keys.MORANS_I][~metabolites]
+    np.testing.assert_allclose(found.var[keys.MORANS_I][~metabolites], genes)
+    np.testing.assert_allclose(found.var[keys.MORANS_FDR], false_discovery_control(found.var[keys.MORANS_P]))
+    counted = morans_i(found.layers[keys.NORMALIZED], row_standardised(grid_graph(found.obsm[keys.SPATIAL], 6)))
+    assert np.abs(counted.score - found.var[keys.MORANS_I])[metabolites].max() > 0.05  # the test is sharp
+
+
+def test_places_without_values_hide_no_batch_bias(joint: AnnData) -> None:
+    """A metabolite that is brighter wherever one sample was measured, in two thirds of its places."""
+    spots = np.flatnonzero(np.arange(joint.n_obs) % 3 == 0)
+    other = without_pixels(joint, spots, 0.0)
+    counts = other.layers[keys.COUNTS].toarray()
+    counts[:, joint.var_names.get_loc("mz0")] *= 30
+    other.layers[keys.COUNTS] = sparse.csr_matrix(counts)
+    two = concat({"a": joint, "b": other}, label=keys.SAMPLE, index_unique="-", merge="same")
+    two = select_features(two, FeaturesConfig(min_samples=1))
+    found, measured = two.var.loc["mz0"], two[two.obs[keys.N_PIXELS] > 0, two.var[keys.TYPE] == keys.SM]
+    a, b = (measured[measured.obs[keys.SAMPLE] == name].layers[keys.NORMALIZED].toarray().mean(0) for name in "ab")
+    change = np.log2(b / a)
+    assert found[keys.BATCH_LOGFC] == pytest.approx((change - np.median(change))[0], rel=1e-3)
+    assert found[keys.EXCLUDED].startswith("batch bias")
+    assert found[keys.BATCH_SAMPLE] == "b"
 
 
 def test_few_features_are_all_selected(joint: AnnData) -> None:

@@ -8,8 +8,9 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
 from core.errors import DataError
+from core.quality import measured
 from core.vae import IntegrateConfig, integrate, load
-from core.vae.inputs import filled, measured
+from core.vae.inputs import filled
 from tests.core.vae.conftest import make_pair
 from tests.core.vae.test_byhand import N, assert_like_torch
 from tests.core.vae.test_train import QUICK, Recorder
