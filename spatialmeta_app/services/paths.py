@@ -70,13 +70,13 @@ def top_features(
             found=f"{X.nnz:,} stored ones and {len(rows):,} spots of {len(chosen):,} features",
             mend="Make the corridor narrower, select features first or choose a list.",
         )
-    values = X.tocsr()[rows]
-    found = trend(values.toarray() if np.isnan(values.data).any() else values, position)
+    values = _measured(view, X.tocsr()[rows], rows, chosen, layer)
+    found = trend(values, position)
     order = np.argsort(-np.nan_to_num(found.f, nan=-1.0), kind="stable")[: max(1, min(int(limit), 200))]
     order = order[np.isfinite(found.f[order])]
     length = trajectories.path_length(line) * um
     best = [
-        _row(view, int(chosen[i]), values[:, [i]].toarray().ravel(), position, length)
+        _row(view, int(chosen[i]), _column(values, i), position, length)
         | {"f": float(found.f[i]), "p": float(found.p[i]), "fdr": float(found.fdr[i]), "r2": float(found.r2[i])}
         for i in order
     ]
@@ -100,6 +100,25 @@ def _chosen(view: View, kind: str | None, features: Sequence[int] | None) -> np.
 def _matrix(view: View, layer: str | None, chosen: np.ndarray) -> sparse.csc_matrix:
     whole = sparse.csc_matrix(view.matrix(layer))
     return whole if len(chosen) == whole.shape[1] else whole[:, chosen]
+
+
+def _measured(
+    view: View, values: sparse.csr_matrix, rows: np.ndarray, chosen: np.ndarray, layer: str | None
+) -> np.ndarray | sparse.csr_matrix:
+    """*values* of the spots *rows* and features *chosen*, with NaN where :meth:`View.feature` has it; dense then."""
+    kinds = view.features.get(keys.TYPE, np.full(view.meta["n_vars"], keys.ST))[chosen]
+    empty = {kind: view.unmeasured(str(kind)) for kind in np.unique(kinds)} if layer != keys.RECONSTRUCTION else {}
+    gaps = {kind: spots[rows] for kind, spots in empty.items() if spots is not None and spots[rows].any()}
+    if not gaps and not np.isnan(values.data).any():
+        return values
+    dense = values.toarray()
+    for kind, spots in gaps.items():
+        dense[np.ix_(spots, kinds == kind)] = np.nan
+    return dense
+
+
+def _column(values: np.ndarray | sparse.csr_matrix, index: int) -> np.ndarray:
+    return values[:, [index]].toarray().ravel() if sparse.issparse(values) else values[:, index]
 
 
 def _row(view: View, index: int, values: np.ndarray, position: np.ndarray, length: float) -> dict[str, Any]:

@@ -95,8 +95,23 @@ class View:
         return Column(values, tuple(column["categories"]), tuple(colors) if colors else None)
 
     def feature(self, index: int, layer: str | None = None) -> np.ndarray:
-        """Values of one feature in every spot, float32 (n_obs,); *layer* None is ``meta['default_layer']``."""
+        """Values of one feature in every spot, float32 (n_obs,); *layer* None is ``meta['default_layer']``.
+
+        NaN in spots that have no measurement (:meth:`unmeasured`); a reconstruction predicts them and is left alone.
+        """
         layer = layer or self.meta["default_layer"]
+        values, types = self._stored(index, layer), self.features.get(keys.TYPE)
+        empty = self.unmeasured(str(types[index])) if types is not None and layer != keys.RECONSTRUCTION else None
+        return values if empty is None else np.where(empty, np.float32(np.nan), values)
+
+    def unmeasured(self, kind: str) -> np.ndarray | None:
+        """The spots that the reassignment kept without values of a modality, bool (n_obs,); None where there are
+        none."""
+        column = keys.N_SOURCES.get(kind)
+        empty = self.obs(column).values == 0 if column in self.meta["obs"] else np.zeros(1, dtype=bool)
+        return empty if empty.any() else None
+
+    def _stored(self, index: int, layer: str) -> np.ndarray:
         folder = f"layers/{self._known(layer, self.meta['layers'], 'layer')}"
         if not 0 <= index < self.meta["n_vars"]:
             raise NotFoundError(f"a feature from 0 to {self.meta['n_vars'] - 1}", found=str(index))

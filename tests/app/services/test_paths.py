@@ -11,6 +11,8 @@ from core import keys
 from core.analysis.gradients import trend
 from core.errors import DataError
 from spatialmeta_app.services import explore, paths
+from spatialmeta_app.workspace import viewing
+from spatialmeta_app.workspace.views import View
 from tests.app.explored import UM_PER_PX, make_sample
 
 
@@ -47,6 +49,25 @@ def test_the_gradient_along_the_path_leads(view, made) -> None:
     back = paths.top_features(view, LINE[::-1], **ASK)["rows"][0]
     assert back["rho"] == pytest.approx(-lead["rho"])
     assert back["fdr"] == pytest.approx(lead["fdr"])
+
+
+def test_places_without_values_are_left_out(made, tmp_path) -> None:
+    """Every third spot without a pixel: a metabolite is tested in the others, a gene in all."""
+    joint, known = made.joint.copy(), np.arange(made.joint.n_obs) % 3 > 0
+    joint.obs[keys.N_PIXELS] = 5 * known
+    values = np.asarray(joint.X) * np.where(known[:, None] | (joint.var[keys.TYPE] == keys.ST).to_numpy(), 1, 0)
+    joint.layers[keys.COUNTS] = values.astype(np.float32)
+    viewing.write_view(joint, tmp_path / "view")
+    line = shapely.LineString(LINE)
+    inside = shapely.distance(line, shapely.points(made.xy)) <= 800
+    position = shapely.line_locate_point(line, shapely.points(made.xy)) * UM_PER_PX
+    rows = {row["index"]: row for row in paths.top_features(View(tmp_path / "view"), LINE, **ASK)["rows"]}
+    for index, spots in ((0, inside), (2, inside & known)):
+        tested = trend(values[spots][:, [index]], position[spots])
+        assert rows[index]["p"] == pytest.approx(tested.p[0])
+        expected = scipy.stats.spearmanr(values[spots, index], position[spots]).statistic
+        assert rows[index]["rho"] == pytest.approx(expected)
+        assert rows[index]["r2"] == pytest.approx(tested.r2[0], abs=1e-4)
 
 
 def test_a_list_or_one_modality_is_tested_alone(view) -> None:

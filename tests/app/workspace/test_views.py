@@ -75,6 +75,26 @@ def test_every_feature_of_every_layer(view, adata, layer):
         np.testing.assert_array_equal(values, expected[:, index])
 
 
+def test_a_place_without_values_has_none(adata, tmp_path):
+    """Zeros that the reassignment kept are no measurement; what a model predicts there is."""
+    kept = adata.copy()
+    kept.var[keys.TYPE] = np.where(np.arange(adata.n_vars) % 2, keys.SM, keys.ST)
+    kept.obs[keys.N_PIXELS] = np.arange(adata.n_obs) % 3
+    kept.layers[keys.RECONSTRUCTION] = kept.layers[keys.NORMALIZED].copy()
+    write_view(kept, tmp_path / "view")
+    view, empty = View(tmp_path / "view"), np.arange(adata.n_obs) % 3 == 0
+    np.testing.assert_array_equal(view.unmeasured(keys.SM), empty)
+    assert view.unmeasured(keys.ST) is None
+    for layer in (keys.COUNTS, keys.NORMALIZED, keys.RECONSTRUCTION):
+        expected = kept.layers[layer]
+        expected = (expected.toarray() if sparse.issparse(expected) else expected).astype(np.float32)
+        if layer != keys.RECONSTRUCTION:
+            expected[np.ix_(empty, kept.var[keys.TYPE] == keys.SM)] = np.nan
+        found = np.stack([view.feature(index, layer) for index in range(adata.n_vars)], axis=1)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_the_default_layer_is_normalised(view):
     assert view.meta["default_layer"] == keys.NORMALIZED
     np.testing.assert_array_equal(view.feature(2), view.feature(2, keys.NORMALIZED))
