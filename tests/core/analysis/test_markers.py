@@ -106,6 +106,10 @@ def test_places_without_values_count_on_neither_side(joint: AnnData) -> None:
 
     kept.obs.loc[inside, keys.N_PIXELS] = 0  # a side that was not measured at all has no metabolite as a marker
     assert set(markers(kept, "side").query("group == 'left'")["type"]) == {keys.ST}
+    kept.obs[keys.N_PIXELS] = 0
+    assert set(compare(kept, inside, ~inside)["type"]) == {keys.ST}
+    kept.layers[keys.RECONSTRUCTION] = kept.layers[keys.NORMALIZED]  # what a model predicts is compared everywhere
+    assert len(compare(kept, inside, layer=keys.RECONSTRUCTION)) == kept.n_vars
 
 
 def test_one_region_against_another(joint: AnnData) -> None:
