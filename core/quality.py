@@ -42,9 +42,11 @@ def measured(joint: AnnData, modality: str) -> np.ndarray:
     return found
 
 
-def sources_of(adata: AnnData) -> dict[str, np.ndarray]:
-    """The obs columns that say from how many spots or pixels each spot has its values, where there are such."""
-    return {name: adata.obs[name].to_numpy() for name in keys.N_SOURCES.values() if name in adata.obs}
+def sources_of(adata: AnnData, layer: str = keys.COUNTS) -> dict[str, np.ndarray]:
+    """The obs columns that say from how many spots or pixels each spot has its values, where there are such; none for
+    a reconstruction, which has values everywhere."""
+    names = () if layer == keys.RECONSTRUCTION else keys.N_SOURCES.values()
+    return {name: adata.obs[name].to_numpy() for name in names if name in adata.obs}
 
 
 def measured_alike(kinds: np.ndarray, sources: Mapping[str, np.ndarray], n: int) -> list[tuple[np.ndarray, np.ndarray]]:

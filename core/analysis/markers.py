@@ -128,7 +128,7 @@ def _table(adata: AnnData, codes: np.ndarray, names: list[str], layer: str, cont
         adata.var_names,
         is_gene=is_gene,
         logged=layer != keys.COUNTS,
-        sources=sources_of(adata) if layer != keys.RECONSTRUCTION else None,  # that has values everywhere
+        sources=sources_of(adata, layer),
         context=context,
     )
 

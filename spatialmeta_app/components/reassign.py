@@ -21,7 +21,7 @@ NOUNS = {keys.SM: "SM pixel", keys.ST: "ST spot"}
 #: what became of places that take nothing
 WITHOUT = {"drop": ", left out", "keep": ", kept", "nearest": ", given the nearest"}
 ZEROS = (
-    "Kept places have 0 there, which is no measurement: all later steps leave them out, and Explore shows no value. "
+    "Kept places have 0 there, which is no measurement: statistics leave them out, and Explore shows no value. "
     "A training shows its encoder the nearest place instead."
 )
 

@@ -68,9 +68,7 @@ def marker_rows(
     context = context or Context()
     used = np.ones(len(group), dtype=bool) if other is None else group | other
     types = view.features.get(keys.TYPE, np.full(view.meta["n_vars"], keys.ST))
-    X = _numbers(view, layer)
-    columns = () if layer == keys.RECONSTRUCTION else keys.N_SOURCES.values()  # that has values everywhere
-    sources = {name: view.obs(name).values for name in columns if name in view.meta["obs"]}
+    X, sources = _numbers(view, layer), view.sources(layer)
     table = tables(
         X if other is None else X.tocsr()[used],
         np.where(group[used], 0, -1),

@@ -13,6 +13,7 @@ from core import keys
 from core.analysis import trajectories
 from core.analysis.gradients import trend
 from core.errors import DataError
+from core.quality import measured_alike
 from spatialmeta_app.services import annotations
 from spatialmeta_app.services.explore import feature_hit
 from spatialmeta_app.workspace.views import View
@@ -107,13 +108,13 @@ def _measured(
 ) -> np.ndarray | sparse.csr_matrix:
     """*values* of the spots *rows* and features *chosen*, with NaN where :meth:`View.feature` has it; dense then."""
     kinds = view.features.get(keys.TYPE, np.full(view.meta["n_vars"], keys.ST))[chosen]
-    empty = {kind: view.unmeasured(str(kind)) for kind in np.unique(kinds)} if layer != keys.RECONSTRUCTION else {}
-    gaps = {kind: spots[rows] for kind, spots in empty.items() if spots is not None and spots[rows].any()}
-    if not gaps and not np.isnan(values.data).any():
+    sources = {name: counts[rows] for name, counts in view.sources(layer).items()}
+    alike = measured_alike(kinds, sources, len(rows))
+    if all(spots.all() for _, spots in alike) and not np.isnan(values.data).any():
         return values
     dense = values.toarray()
-    for kind, spots in gaps.items():
-        dense[np.ix_(spots, kinds == kind)] = np.nan
+    for columns, spots in alike:
+        dense[np.ix_(~spots, columns)] = np.nan
     return dense
 
 

@@ -97,19 +97,18 @@ class View:
     def feature(self, index: int, layer: str | None = None) -> np.ndarray:
         """Values of one feature in every spot, float32 (n_obs,); *layer* None is ``meta['default_layer']``.
 
-        NaN in spots that have no measurement (:meth:`unmeasured`); a reconstruction predicts them and is left alone.
+        NaN in spots that the reassignment kept without values of its modality (:meth:`sources`).
         """
         layer = layer or self.meta["default_layer"]
         values, types = self._stored(index, layer), self.features.get(keys.TYPE)
-        empty = self.unmeasured(str(types[index])) if types is not None and layer != keys.RECONSTRUCTION else None
-        return values if empty is None else np.where(empty, np.float32(np.nan), values)
+        source = None if types is None else self.sources(layer).get(keys.N_SOURCES.get(str(types[index])))
+        return values if source is None or source.all() else np.where(source == 0, np.float32(np.nan), values)
 
-    def unmeasured(self, kind: str) -> np.ndarray | None:
-        """The spots that the reassignment kept without values of a modality, bool (n_obs,); None where there are
-        none."""
-        column = keys.N_SOURCES.get(kind)
-        empty = self.obs(column).values == 0 if column in self.meta["obs"] else np.zeros(1, dtype=bool)
-        return empty if empty.any() else None
+    def sources(self, layer: str | None = None) -> dict[str, np.ndarray]:
+        """:func:`core.quality.sources_of` of *layer*, each (n_obs,)."""
+        predicted = (layer or self.meta["default_layer"]) == keys.RECONSTRUCTION  # that has values everywhere
+        names = () if predicted else keys.N_SOURCES.values()
+        return {name: self.obs(name).values for name in names if name in self.meta["obs"]}
 
     def _stored(self, index: int, layer: str) -> np.ndarray:
         folder = f"layers/{self._known(layer, self.meta['layers'], 'layer')}"

@@ -57,6 +57,7 @@ def test_a_new_project_restores_what_the_file_holds(
     report = page.locator("#explore-shape-report")
     expect(report).to_contain_text("obs['area']")
     expect(report.get_by_role("link")).to_be_visible(timeout=LOAD_MS)
+    assert any("503" in text for text in watch.found)
     with page.expect_download() as waiting:
         report.get_by_role("link").click()
     file = tmp_path / "saved.h5ad"

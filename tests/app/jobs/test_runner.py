@@ -73,7 +73,7 @@ def test_a_child_that_always_dies_fails_with_its_log(store, submit, run):
 
 
 @pytest.mark.parametrize("config", [{}, {"deaf": True}, {"deaf": True, "ignore_term": True}])
-def test_cancel_ends_the_child_soon(store, submit, run, config):
+def test_cancel_ends_the_child_within_three_seconds(store, submit, run, config):
     job = submit(epochs=1, wait=True, **config)
     run()
     pid = running(store, job)
@@ -82,7 +82,7 @@ def test_cancel_ends_the_child_soon(store, submit, run, config):
     assert ended(store, job).state == "cancelled"
     took = time.monotonic() - start
     assert gone(pid)
-    assert took < 6.0  # ask, TERM after 1 s, KILL after 2 s; the rest is for a machine that others use
+    assert took < 3.0  # the promise itself, with a second to spare: ask, TERM after 1 s, KILL after 2 s
 
 
 def test_deleting_the_project_stops_its_jobs_and_removes_their_folders(store, submit, run, workspace, project):

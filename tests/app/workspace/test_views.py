@@ -83,8 +83,8 @@ def test_a_place_without_values_has_none(adata, tmp_path):
     kept.layers[keys.RECONSTRUCTION] = kept.layers[keys.NORMALIZED].copy()
     write_view(kept, tmp_path / "view")
     view, empty = View(tmp_path / "view"), np.arange(adata.n_obs) % 3 == 0
-    np.testing.assert_array_equal(view.unmeasured(keys.SM), empty)
-    assert view.unmeasured(keys.ST) is None
+    assert list(view.sources()) == [keys.N_PIXELS]
+    assert not view.sources(keys.RECONSTRUCTION)
     for layer in (keys.COUNTS, keys.NORMALIZED, keys.RECONSTRUCTION):
         expected = kept.layers[layer]
         expected = (expected.toarray() if sparse.issparse(expected) else expected).astype(np.float32)
