@@ -261,3 +261,24 @@ def test_one_section_alone_needs_no_alignment(kind: str, page: Page, app_server:
     visit(page, alone, "export")
     expect(page.get_by_role("button", name="Table of the spots (CSV)")).to_be_visible()
     expect(page.locator("#export-script")).to_contain_text(f"--section {kind}")
+
+
+def test_kept_places_have_no_value(page: Page, app_server: Server, axe) -> None:
+    """Chosen on Reassign, counted and explained there, without a value in Explore; counts are as measured."""
+    seeded = seed(app_server, aligned=True)
+    visit(page, seeded, "reassign")
+    field(page, "reassign", "missing").select_option("keep")
+    field(page, "reassign", "max_distance_factor").fill("0.2")
+    run(page, "Reassign", 1)
+    joint = seeded.read("reassign")
+    empty = joint.obs[keys.N_PIXELS].to_numpy() == 0
+    assert 0 < empty.sum() < joint.n_obs == seeded.pair.st.n_obs
+    expect(page.locator(".sm-columns")).to_contain_text(f"{empty.sum():,}, kept")
+    expect(page.get_by_text("which is no measurement")).to_be_visible()
+    axe(page)
+    types = joint.var[keys.TYPE].to_numpy()
+    for kind, missing in ((keys.SM, empty), (keys.ST, np.zeros_like(empty))):
+        explore.visit(page, f"{seeded.path('explore')}?colour=feature:{joint.var_names[types == kind][0]}")
+        codes = np.array(page.evaluate("() => Array.from(SpatialMetaExplore.page.spatial.points.arrays.code)"))
+        np.testing.assert_array_equal(codes == 128, missing)  # the colour after the 128 of the scale
+        expect(page.locator(".ex-missing")).to_have_count(int(missing.any()))
