@@ -1,4 +1,4 @@
-"""The loss of a minibatch and its gradients by hand, in float32 on the CPU: what :class:`core.vae.step.ByAutograd`
+"""The loss of a minibatch and its gradients by hand, in float32 on the CPU: what :class:`core.vae.autograd.ByAutograd`
 gives, in two thirds of the time, and in shares that threads work on."""
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from core.vae import loops
 from core.vae.adam import Adam
 from core.vae.compiled import EVALUATIONS, KEPT, Heads, Hidden, Layer, Room
 from core.vae.data import Dataset
-from core.vae.losses import mmd
+from core.vae.losses import mmd, with_loss
 from core.vae.module import LOG_SIGMA_LIMIT, SIGMA_FLOOR, Module
 from core.vae.sharing import Threads, slice_of
-from core.vae.step import Numbers, weights_of
 
 FEWEST = 32  # spots that are worth a thread
 
@@ -48,8 +47,8 @@ class ByHand:
     def gradients(self) -> Sequence[Tensor]:
         return [part.gradient for part in self._parts]
 
-    def differentiate(self, spots: np.ndarray, *, kl_share: float) -> Numbers:
-        weights = weights_of(self._config, self._module.modalities, kl_share=kl_share)
+    def differentiate(self, spots: np.ndarray, *, kl_share: float) -> dict[str, float]:
+        weights = self._module.weights(kl_share=kl_share)
         uniforms = ()
         if self._config.dropout:
             layers = self._config.n_layers * len(self._module.modalities)
@@ -58,13 +57,13 @@ class ByHand:
         d_z *= np.float32(weights["mmd"])
         by_spot = {name: weight / len(spots) for name, weight in weights.items()}
         self.share(lambda k, parts: self._parts[k].backward(by_spot, d_z[slice_of(len(spots), k, parts)]))
-        return _with_loss(terms, weights)
+        return with_loss(terms, weights)
 
-    def evaluate(self, spots: np.ndarray) -> Numbers:
+    def evaluate(self, spots: np.ndarray) -> dict[str, float]:
         terms, _ = self._forward(spots, ())
-        return _with_loss(terms, weights_of(self._config, self._module.modalities, kl_share=1.0))
+        return with_loss(terms, self._module.weights(kl_share=1.0))
 
-    def _forward(self, spots: np.ndarray, uniforms: Sequence[np.ndarray]) -> tuple[Numbers, np.ndarray]:
+    def _forward(self, spots: np.ndarray, uniforms: Sequence[np.ndarray]) -> tuple[dict[str, float], np.ndarray]:
         """Terms of the loss, and the derivative of the MMD by z."""
         noise = torch.randn(len(spots), self._config.n_latent).numpy()
         while len(self._parts) < self.share.parts:
@@ -97,10 +96,6 @@ class ByHand:
         value = mmd(latent, torch.from_numpy(self._dataset.batch[spots, 0]), levels[0])
         value.backward()
         return value.item(), latent.grad.numpy()
-
-
-def _with_loss(terms: Numbers, weights: Mapping[str, float]) -> Numbers:
-    return {"loss": sum(weights[name] * value for name, value in terms.items()), **terms}
 
 
 class _Part:

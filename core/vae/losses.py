@@ -1,6 +1,9 @@
-"""Terms of the loss that act on the latent space."""
+"""Terms of the loss that act on the latent space, and the sum of all."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +13,8 @@ KERNEL_WIDTHS = (
     *(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0),
     *(1e2, 1e3, 1e4, 1e5, 1e6),
 )
+
+Number = TypeVar("Number", float, Tensor)
 
 NEXT_TO_NOTHING = -80.0  # the exponential of less is rounded with much ado
 
@@ -63,3 +68,8 @@ def mmd(x: Tensor, group: Tensor, n_groups: int) -> Tensor:
     within = between.diagonal()
     pairs = within[:, None] + within[None] - 2 * between
     return 0.5 * (pairs * present[:, None] * present[None]).sum()
+
+
+def with_loss(terms: Mapping[str, Number], weights: Mapping[str, float]) -> dict[str, Number]:
+    """The terms and, first, their weighted sum as ``loss``."""
+    return {"loss": sum(weights[name] * value for name, value in terms.items()), **terms}

@@ -29,16 +29,6 @@ class Posterior:
     single: dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Unweighted terms, each a mean over spots (sums over features or dimensions), scalars."""
-
-    reconstruction: dict[str, Tensor]
-    kl: Tensor
-    mmd: Tensor
-    agreement: Tensor
-
-
 class Module(nn.Module):
     """Encoders see no batch; decoders are conditioned on it, so what the batch explains need not be in z."""
 
@@ -97,8 +87,15 @@ class Module(nn.Module):
     def _transformed(self, name: str, rows: Rows) -> Tensor:
         return self.transforms[name](rows.values, rows.totals)
 
-    def forward(self, minibatch: Minibatch) -> Losses:
-        """Draw z once and evaluate all terms (paper, eq. 18-19)."""
+    def weights(self, *, kl_share: float) -> dict[str, float]:
+        """Of the terms of the loss, KL with this share of its own."""
+        config = self.config
+        others = {"kl": config.weight_kl * kl_share, "mmd": config.weight_mmd, "agreement": config.weight_agreement}
+        return {m.name.lower(): m.weight for m in self.modalities} | others
+
+    def forward(self, minibatch: Minibatch) -> dict[str, Tensor]:
+        """Draw z once and evaluate all terms (paper, eq. 18-19): unweighted means over spots (sums over features or
+        dimensions), scalars; a reconstruction has the name of its modality in small letters."""
         inputs = self.inputs(minibatch)
         hidden = self._hidden(inputs)
         posterior = self._posterior(hidden)
@@ -111,9 +108,11 @@ class Module(nn.Module):
             sources = [torch.cat([latent, batch], dim=1) for latent in latents]
             if name in minibatch.measured:
                 sources = [source[minibatch.measured[name]] for source in sources]
-            terms[name] = self._reconstruct(name, sources, rows) / n
-        kl = kl_to_standard_normal(posterior.mean, posterior.sigma) / n
-        return Losses(terms, kl, self._mmd(z, minibatch.batch), self._agreement(hidden, posterior.mean) / n)
+            terms[name.lower()] = self._reconstruct(name, sources, rows) / n
+        terms["kl"] = kl_to_standard_normal(posterior.mean, posterior.sigma) / n
+        terms["mmd"] = self._mmd(z, minibatch.batch)
+        terms["agreement"] = self._agreement(hidden, posterior.mean) / n
+        return terms
 
     def _reconstruct(self, name: str, sources: list[Tensor], rows: Rows) -> Tensor:
         """Sum over a minibatch, from the joint sample and, where there are several modalities, from the modality's

@@ -11,13 +11,14 @@ from scipy import sparse, stats
 from torch import nn
 
 from core.vae.adam import Adam
+from core.vae.autograd import ByAutograd
 from core.vae.byhand import ByHand
 from core.vae.compiled import EVALUATIONS
 from core.vae.config import IntegrateConfig, resolve
 from core.vae.data import Dataset
 from core.vae.modality import Gaussian, Modality
 from core.vae.module import Module
-from core.vae.step import ByAutograd, make_step
+from core.vae.step import make_step
 
 N, GENES, METABOLITES = 67, 23, 11
 
