@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import json
+import os
 import re
 import tempfile
 import zlib
@@ -25,12 +27,15 @@ from core.io.notes import OTHER_FEATURES, OUTSIDE_TISSUE, note
 from core.io.tables import read_text_table
 from core.io.untrusted import check_hdf5, is_hdf5
 
-POSITIONS = re.compile(r"tissue_positions(_list)?\.csv$", re.IGNORECASE)
+# GEO puts an accession and a name before every file of a sample, and packs each: "GSM5_A1_matrix.mtx.gz"
+POSITIONS = re.compile(r"tissue_positions(_list)?\.csv(\.gz)?$", re.IGNORECASE)
+MTX = re.compile(r"matrix\.mtx(\.gz)?$", re.IGNORECASE)
 WANTED = re.compile(
-    r"(\.h5|tissue_positions(_list)?\.(csv|parquet)|scalefactors_json\.json|tissue_(hires|lowres)_image\.png"
-    r"|(matrix\.mtx|barcodes\.tsv|features\.tsv|genes\.tsv)(\.gz)?)$",
+    r"(\.h5|tissue_positions\.parquet|(tissue_positions(_list)?\.csv|scalefactors_json\.json"
+    r"|tissue_(hires|lowres)_image\.png|matrix\.mtx|barcodes\.tsv|features\.tsv|genes\.tsv)(\.gz)?)$",
     re.IGNORECASE,
 )
+MATRIX_NAME = re.compile(r"((filtered|raw)_)?(feature_bc_)?matrix(\.h5|\.mtx(\.gz)?)$", re.IGNORECASE)
 POSITION_COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 MAX_UNZIPPED = 16 << 30
 MAX_JSON = 1 << 20
@@ -43,8 +48,8 @@ MAX_SIDE = 20_000_000
 class Files:
     """What was found of a Space Ranger output."""
 
-    matrix: Path  # .h5, or a folder with matrix.mtx
-    spatial: Path | None  # the folder with the positions
+    matrix: Path  # .h5 or matrix.mtx
+    positions: Path | None
 
 
 def is_visium(path: Path) -> bool:
@@ -78,15 +83,18 @@ def read_visium(path: Path, spatial: Path | None = None) -> AnnData:
     """
     with ExitStack() as stack:
         folder = stack.enter_context(unpacked(path, _is_wanted)) if is_zip(path) else path
-        files = _find(folder, path.name) if folder.is_dir() else Files(path, _beside(path))
-        place = files.spatial if spatial is None else spatial
-        if place is not None and is_zip(place):
-            place = stack.enter_context(unpacked(place, _is_wanted))
+        files = _find(folder, path.name) if folder.is_dir() else Files(path, None)
+        positions = files.positions
+        if spatial is not None or not folder.is_dir():
+            place = _beside(path) if spatial is None else spatial
+            if place is not None and is_zip(place):
+                place = stack.enter_context(unpacked(place, _is_wanted))
+            positions = None if place is None else _positions_in(place, path)
         adata, library = _read_matrix(files.matrix)
-        if place is None:
+        if positions is None:
             return adata
-        adata = _with_positions(adata, _positions_file(place))
-        adata.uns[keys.UNS_SPATIAL] = {_library(library, path): _images_and_factors(_positions_file(place).parent)}
+        adata = _with_positions(adata, positions)
+        adata.uns[keys.UNS_SPATIAL] = {_library(library, path): _images_and_factors(positions)}
         return adata
 
 
@@ -115,38 +123,64 @@ def _find(folder: Path, name: str) -> Files:
             found=f"Parquet positions in {name} (Visium HD)",
             mend="Convert the bins you want to h5ad first.",
         )
-    candidates = [p for p in files if p.suffix == ".h5" and "filtered" in p.name]
-    candidates += [p.parent for p in files if p.name.startswith("matrix.mtx") and "filtered" in p.parent.name]
-    candidates += [p for p in files if p.suffix == ".h5" and p.name.endswith("feature_bc_matrix.h5")]
-    candidates += [p.parent for p in files if p.name.startswith("matrix.mtx")]
-    candidates += [p for p in files if p.suffix == ".h5"]
-    if not candidates:
+    kinds = (  # the most wanted first
+        lambda p: p.suffix == ".h5" and "filtered" in p.name,
+        lambda p: MTX.search(p.name) and "filtered" in p.parent.name + p.name,
+        lambda p: p.name.endswith("feature_bc_matrix.h5"),
+        lambda p: MTX.search(p.name),
+        lambda p: p.suffix == ".h5",
+    )
+    matrices = next((found for kind in kinds if (found := [p for p in files if kind(p)])), [])
+    if not matrices:
         raise FormatError(
             "a Space Ranger output with filtered_feature_bc_matrix.h5 or its folder",
             found=f"{name} without a matrix",
             mend="Give the whole outs folder.",
         )
-    return Files(candidates[0], positions[0].parent if positions else None)
+    if len({str(p).removesuffix(".gz") for p in matrices}) > 1:
+        few = ", ".join(str(p.relative_to(folder)) for p in matrices[:3])
+        raise FormatError(
+            "the files of one section",
+            found=f"{len(matrices)} matrices in {name}: {few}{', …' if len(matrices) > 3 else ''}",
+            mend="Give one section alone; the others become samples of their own.",
+        )
+    return Files(matrices[0], _belonging(matrices[0], positions) if len(positions) > 1 else next(iter(positions), None))
+
+
+def _belonging(matrix: Path, found: list[Path]) -> Path | None:
+    """The file among *found* that belongs to *matrix*: the samples of a study may lie in one folder, with the same
+    barcodes, told apart by what stands before their names."""
+    own = MATRIX_NAME.sub("", matrix.name).rstrip("_-.")
+    fitting: dict[Path, tuple[int, int]] = {}
+    for path in found:
+        other = re.sub(r"(tissue_positions|spatial).*$", "", path.name, flags=re.IGNORECASE).rstrip("_-.")
+        if path.parent != matrix.parent or own.startswith(other) or (own and other.startswith(own)):
+            fitting[path] = (len(os.path.commonpath([matrix, path])), len(other))
+    return max(fitting, key=lambda path: fitting[path], default=None)
 
 
 def _beside(matrix: Path) -> Path | None:
-    """The folder or zip with the positions that lies beside *matrix*."""
+    """What lies beside *matrix* with positions: a folder, a file or a zip."""
     for entry in (matrix.parent / "spatial", matrix.parent):
-        if entry.is_dir() and any(POSITIONS.search(p.name) for p in entry.iterdir()):
-            return entry
+        found = [p for p in sorted(entry.iterdir()) if POSITIONS.search(p.name)] if entry.is_dir() else []
+        if found:
+            return _belonging(matrix, found)
     zips = [p for p in sorted(matrix.parent.glob("*.zip")) if any(POSITIONS.search(name) for name in members(p))]
-    return zips[0] if zips else None
+    return zips[0] if len(zips) == 1 else _belonging(matrix, zips)
 
 
-def _positions_file(place: Path) -> Path:
+def _positions_in(place: Path, matrix: Path) -> Path:
+    if place.is_file():
+        return place
     found = [p for p in _files(place) if POSITIONS.search(p.name)]
-    if not found:
+    belonging = found[0] if len(found) == 1 else _belonging(matrix, found)
+    if belonging is None:
         raise FormatError(
             "tissue_positions.csv or tissue_positions_list.csv",
             found=f"none in {place.name}",
             mend="Give Space Ranger's spatial folder.",
         )
-    return found[0]
+    return belonging
 
 
 def _library(library: str, path: Path) -> str:
@@ -155,7 +189,7 @@ def _library(library: str, path: Path) -> str:
 
 
 def _read_matrix(path: Path) -> tuple[AnnData, str]:
-    counts, features, barcodes, library = _read_mtx(path) if path.is_dir() else _read_10x_h5(path)
+    counts, features, barcodes, library = _read_mtx(path) if MTX.search(path.name) else _read_10x_h5(path)
     if counts.shape != (len(barcodes), len(features)):
         raise FormatError(
             f"{counts.shape[0]:,} barcodes and {counts.shape[1]:,} features",
@@ -204,19 +238,20 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _read_mtx(folder: Path) -> tuple[sparse.csr_matrix, pd.DataFrame, list[str], str]:
+def _read_mtx(matrix: Path) -> tuple[sparse.csr_matrix, pd.DataFrame, list[str], str]:
     from scipy.io import mmread
 
     with tempfile.TemporaryDirectory(prefix="spatialmeta-mtx-") as name:
-        plain = {part: _plain(folder, part, Path(name)) for part in ("matrix.mtx", "barcodes.tsv")}
-        listing = _plain(folder, "features.tsv", Path(name), otherwise="genes.tsv")
-        _check_mtx(plain["matrix.mtx"])
+        plain = _plain(matrix, Path(name))
+        barcodes_tsv = _plain(_sibling(matrix, "barcodes.tsv"), Path(name))
+        listing = _plain(_sibling(matrix, "features.tsv", "genes.tsv"), Path(name))
+        _check_mtx(plain)
         try:
-            counts = sparse.csr_matrix(mmread(plain["matrix.mtx"]).T, dtype=np.float32)
+            counts = sparse.csr_matrix(mmread(plain).T, dtype=np.float32)
         except (ValueError, OverflowError, OSError) as error:
             raise FormatError("a Matrix Market file", found=f"matrix.mtx ({str(error)[:200]})") from error
         rows = [line.split("\t") for line in listing.read_text("utf-8", "replace").splitlines() if line]
-        barcodes = plain["barcodes.tsv"].read_text("utf-8", "replace").split()
+        barcodes = barcodes_tsv.read_text("utf-8", "replace").split()
     if any(len(row) < 2 for row in rows):
         raise FormatError("id, name and type in features.tsv", found="a line with one value")
     features = pd.DataFrame(
@@ -229,15 +264,19 @@ def _read_mtx(folder: Path) -> tuple[sparse.csr_matrix, pd.DataFrame, list[str],
     return counts, features, barcodes, ""
 
 
-def _plain(folder: Path, name: str, target: Path, otherwise: str = "") -> Path:
-    """*name* of *folder*, unpacked into *target* where it is gzipped (up to 16 GiB and 200 times its size)."""
-    for candidate in filter(None, (name, otherwise)):
-        if (folder / candidate).is_file():
-            return folder / candidate
-        packed = folder / f"{candidate}.gz"
-        if packed.is_file():
-            return _gunzip(packed, target / candidate)
-    raise FormatError(f"{name} or {name}.gz", found=f"none in {folder.name}", mend="Give all three files.")
+def _sibling(matrix: Path, *names: str) -> Path:
+    """The file beside *matrix* that has one of the *names* instead of "matrix.mtx", plain or gzipped."""
+    before = MTX.sub("", matrix.name)
+    found = [p for name in names for end in ("", ".gz") if (p := matrix.parent / f"{before}{name}{end}").is_file()]
+    if not found:
+        expected = " or ".join(before + name for name in names)
+        raise FormatError(f"{expected}, plain or .gz", found=f"none beside {matrix.name}", mend="Give all three files.")
+    return found[0]
+
+
+def _plain(path: Path, target: Path) -> Path:
+    """*path*, unpacked into the folder *target* where it is gzipped (up to 16 GiB and 200 times its size)."""
+    return _gunzip(path, target / path.name[:-3]) if path.suffix.lower() == ".gz" else path
 
 
 def _gunzip(packed: Path, target: Path) -> Path:
@@ -283,9 +322,11 @@ def read_positions(path: Path) -> pd.DataFrame:
     Version 1 (``tissue_positions_list.csv``) has no header, version 2 (``tissue_positions.csv``) has one; the first
     line decides, not the name.
     """
-    with path.open("rb") as file:
-        headed = b"barcode" in file.readline(1024).lower()
-    table = read_text_table(path, header=headed)
+    with tempfile.TemporaryDirectory(prefix="spatialmeta-csv-") as name:
+        plain = _plain(path, Path(name))
+        with plain.open("rb") as file:
+            headed = b"barcode" in file.readline(1024).lower()
+        table = read_text_table(plain, header=headed)
     if not headed:
         table = table.set_axis(POSITION_COLUMNS[: table.shape[1]], axis=1)
     missing = [c for c in POSITION_COLUMNS if c not in table]
@@ -317,23 +358,24 @@ def _with_positions(adata: AnnData, path: Path) -> AnnData:
     return adata
 
 
-def _images_and_factors(folder: Path) -> dict:
-    images = {}
-    for name in ("hires", "lowres"):
-        found = sorted(folder.glob(f"*tissue_{name}_image.png"))
-        if found:
-            images[name] = read_image(found[0])
-    return {"images": images, "scalefactors": _scalefactors(folder)}
+def _images_and_factors(positions: Path) -> dict:
+    """The images and scale factors beside *positions*, whose names begin as its name does."""
+    before, entry = POSITIONS.sub("", positions.name), {"images": {}, "scalefactors": {}}
+    with tempfile.TemporaryDirectory(prefix="spatialmeta-spatial-") as name:
+        for path in sorted(positions.parent.glob(f"{glob.escape(before)}*")):
+            what = path.name[len(before) :].lower().removesuffix(".gz")
+            if what == "scalefactors_json.json":
+                entry["scalefactors"] = _scalefactors(_plain(path, Path(name)))
+            elif found := re.fullmatch(r"tissue_(hires|lowres)_image\.png", what):
+                entry["images"][found[1]] = read_image(_plain(path, Path(name)))
+    return entry
 
 
-def _scalefactors(folder: Path) -> dict[str, float]:
-    found = sorted(folder.glob("*scalefactors_json.json"))
-    if not found:
-        return {}
+def _scalefactors(path: Path) -> dict[str, float]:
     try:
-        if found[0].stat().st_size > MAX_JSON:
+        if path.stat().st_size > MAX_JSON:
             raise ValueError("more than 1 MiB")
-        content = json.loads(found[0].read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
         return {str(k): float(v) for k, v in content.items() if isinstance(v, int | float) and "/" not in k}
     except (ValueError, AttributeError, RecursionError) as error:
-        raise FormatError("scale factors as Space Ranger writes them", found=f"{found[0].name} ({error})") from error
+        raise FormatError("scale factors as Space Ranger writes them", found=f"{path.name} ({error})") from error

@@ -133,6 +133,49 @@ def test_mtx_folder(folder: Path, tmp_path: Path, reference: object) -> None:
     same(read_st(zipped(folder, tmp_path / "mtx.zip", "outs/")), reference)
 
 
+def as_on_geo(folder: Path, target: Path, before: str) -> None:
+    """The files of *folder* as GEO gives them: in one folder, the sample before every name, each but HDF5 packed."""
+    target.mkdir(exist_ok=True)
+    for file in [p for p in folder.rglob("*") if p.is_file()]:
+        packed = file.suffix in (".gz", ".h5")
+        content = file.read_bytes()
+        (target / f"{before}{file.name}{'' if packed else '.gz'}").write_bytes(
+            content if packed else gzip.compress(content)
+        )
+
+
+@pytest.mark.parametrize("matrix", ["h5", "mtx"])
+def test_geo_names_in_packed_files(folder: Path, tmp_path: Path, reference: object, matrix: str) -> None:
+    if matrix == "mtx":
+        to_mtx(folder, reference)
+    as_on_geo(folder, tmp_path / "GSE1", "GSM5494475_A1_")
+    adata = read_st(tmp_path / "GSE1")
+    same(adata, reference)
+    assert set(next(iter(adata.uns["spatial"].values()))["images"]) == {"hires", "lowres"}
+
+
+def test_samples_of_a_study_in_one_folder(folder: Path, tmp_path: Path, reference: object) -> None:
+    """Every Visium slide has the same barcodes: positions of another sample would fit without an error."""
+    as_on_geo(folder, tmp_path / "GSE1", "GSM5494476_B1_")
+    path = folder / "spatial/tissue_positions_list.csv"
+    table = pd.read_csv(path, header=None)
+    table[[4, 5]] = table[[5, 4]]
+    table.to_csv(path, header=False, index=False)
+    as_on_geo(folder, tmp_path / "GSE1", "GSM5494475_A1_")
+    same(read_st(tmp_path / f"GSE1/GSM5494476_B1_{MATRIX}"), reference)
+    np.testing.assert_array_equal(
+        read_st(tmp_path / f"GSE1/GSM5494475_A1_{MATRIX}").obsm["spatial"], reference.obsm["spatial"][:, ::-1]
+    )
+    with pytest.raises(FormatError, match=r"2 matrices in GSE1: GSM5494475_A1_filtered.*one section alone"):
+        read_st(tmp_path / "GSE1")
+
+
+def test_positions_of_another_sample_are_not_taken(folder: Path, tmp_path: Path) -> None:
+    as_on_geo(folder, tmp_path / "GSE1", "GSM5494475_A1_")
+    matrix = shutil.copyfile(folder / MATRIX, tmp_path / f"GSE1/GSM5494476_B1_{MATRIX}")
+    assert [c.title for c in check_st(read_st(matrix)) if c.level == "blocking"] == ["Coordinates"]
+
+
 def test_mtx_that_declares_too_much(folder: Path, reference: object) -> None:
     target = to_mtx(folder, reference)
     (target / "matrix.mtx.gz").unlink()
