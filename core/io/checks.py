@@ -266,11 +266,8 @@ def _scale(adata: AnnData) -> list[Check]:
 
 
 def _images(adata: AnnData) -> list[Check]:
-    images = {
-        name: image
-        for sample in adata.uns.get(keys.UNS_SPATIAL, {}).values()
-        for name, image in sample.get("images", {}).items()
-    }
+    sections = list(adata.uns.get(keys.UNS_SPATIAL, {}).values())
+    images = {name: image for section in sections for name, image in section.get("images", {}).items()}
     if not images:
         return [
             Check(
@@ -280,8 +277,32 @@ def _images(adata: AnnData) -> list[Check]:
                 "Alignment works without; give an image to see it under the spots.",
             )
         ]
+    outside = _outside_image(adata, sections[0]) if len(sections) == 1 else ""
+    if outside:
+        return [
+            Check(
+                "warning", "Histology", outside, "Check the scale of the image: its pixels per full-resolution pixel."
+            )
+        ]
     sizes = ", ".join(f"{name} {i.shape[1]:,} × {i.shape[0]:,} px" for name, i in images.items())
     return [Check("ok", "Histology", f"{sizes}.")]
+
+
+def _outside_image(adata: AnnData, section: dict) -> str:
+    """How many spots the image that is drawn under them does not reach; '' where it holds all."""
+    image, scale = section["images"].get("hires"), section.get("scalefactors", {}).get("tissue_hires_scalef")
+    if image is None or scale is None or keys.SPATIAL not in adata.obsm:
+        return ""
+    height, width = image.shape[:2]
+    on_image = np.asarray(adata.obsm[keys.SPATIAL], dtype=np.float64)[:, :2] * scale
+    n = int(((on_image < 0) | (on_image > (width, height))).any(axis=1).sum())
+    if not n:
+        return ""
+    x, y = on_image.max(axis=0)
+    return (
+        f"{_counted(n, 'spots', 'lies', 'lie')} outside the image: at {scale:.4g} of full resolution they reach "
+        f"{x:,.0f}, {y:,.0f} px of {width:,} × {height:,}."
+    )
 
 
 def _sm_notes(adata: AnnData) -> list[Check]:

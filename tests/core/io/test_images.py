@@ -13,6 +13,7 @@ from PIL import Image
 
 from core.errors import DataError, FormatError, StorageError, UntrustedFileError
 from core.io import read_image, read_st
+from core.io.checks import check_st
 from core.io.images import as_rgb, image_size
 
 RNG = np.random.default_rng(5)
@@ -172,11 +173,22 @@ def test_scale_of_an_image_must_be_given(section: Path, tmp_path: Path) -> None:
     image = save(tmp_path / "he.png", np.zeros((50, 50, 3), np.uint8))
     with pytest.raises(DataError, match="image_scale"):
         read_st(section, image=image)
-    entry = read_st(section, image=image, image_scale=0.05).uns["spatial"]["a"]
-    assert entry["scalefactors"]["tissue_hires_scalef"] == 0.05
+    adata = read_st(section, image=image, image_scale=0.05)
+    assert adata.uns["spatial"]["a"]["scalefactors"]["tissue_hires_scalef"] == 0.05
+    assert "Histology" not in [c.title for c in check_st(adata) if c.level == "warning"]
     for wrong in (0.0, -1.0, float("nan")):
         with pytest.raises(DataError, match="above zero"):
             read_st(section, image=image, image_scale=wrong)
+
+
+def test_spots_outside_the_image_are_said(section: Path, tmp_path: Path) -> None:
+    image = save(tmp_path / "he.png", np.zeros((50, 50, 3), np.uint8))
+    adata = read_st(section, image=image, image_scale=0.1)
+    outside = (adata.obsm["spatial"] > 500).any(axis=1).sum()
+    said = next(c for c in check_st(adata) if c.title == "Histology")
+    assert 0 < outside < adata.n_obs
+    assert (said.level, said.found.split()[0]) == ("warning", str(outside))
+    assert "scale" in said.mend
 
 
 def test_a_large_image_is_kept_smaller(section: Path, tmp_path: Path) -> None:
