@@ -8,8 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)  # a busy machine is no fault
+hypothesis.settings.load_profile("steady")
 
 VARIABLE = "SPATIALMETA_TEST_DATA"
 

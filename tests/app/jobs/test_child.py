@@ -263,7 +263,7 @@ def test_markers_are_a_file_with_p_values_of_random_places(workspace, aligned, d
     ask = {"result": result.id, "group": compare.pack(group), "other": None, "layer": "counts", "permutations": 999}
     outcome, lines = do("markers", **ask)
     assert outcome.state == "done", outcome
-    assert any("placing the region" in line.get("message", "") for line in lines)
+    assert any("comparing, feature" in line.get("message", "") for line in lines)  # the last word
     found = json.loads(store.download(next(job for job in store.jobs() if job.kind == "markers")).read_text())
     counts = joint.layers["counts"].copy()
     counts.data = np.nan_to_num(counts.data)

@@ -71,11 +71,21 @@ def test_a_placed_region_has_its_size_and_shape() -> None:
 
 
 def test_progress_cancel_and_bad_groups() -> None:
+    class Told(Context):
+        def __init__(self) -> None:
+            self.lines: list[tuple[float, str]] = []
+
+        def progress(self, fraction: float, message: str, **_: float) -> None:
+            self.lines.append((fraction, message))
+
     class Stopped(Context):
         def cancelled(self) -> bool:
             return True
 
-    X = fields(2, 1.5)
+    X, told = fields(2, 1.5), Told()
+    placement_test(X, TISSUE, PATCH, n_permutations=99, context=told)
+    assert told.lines == sorted(told.lines)
+    assert (told.lines[1][1], told.lines[-1][1]) == ("placing the region, 20 of 99", "comparing, feature 0 of 2")
     with pytest.raises(Cancelled):
         placement_test(X, TISSUE, PATCH, context=Stopped())
     for group in (np.zeros(len(TISSUE), bool), np.ones(len(TISSUE), bool)):
