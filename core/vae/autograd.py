@@ -4,7 +4,6 @@ is written, on any device."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ class ByAutograd:
     def __init__(self, module: Module, dataset: Dataset, optimizer: Adam) -> None:
         self._module, self._dataset = module, dataset
         self._device = next(module.parameters()).device
+        self.mixed = self._device.type == "cuda"  # products in bfloat16, which has float32's range: no loss scaling
         self.gradients, self.share = [optimizer.vector()], alone
         for p, slope in zip(optimizer.parameters, optimizer.views(self.gradients[0]), strict=True):
             p.grad = slope
@@ -44,14 +44,9 @@ class ByAutograd:
         return _numbers(self._terms(spots, 1.0))
 
     def _terms(self, spots: np.ndarray, kl_share: float) -> dict[str, Tensor]:
-        with self._precision():
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.mixed):
             terms = self._module(self._dataset.take(spots, self._device))
         return with_loss(terms, self._module.weights(kl_share=kl_share))
-
-    def _precision(self) -> AbstractContextManager:
-        if self._device.type == "cuda":  # bfloat16 has float32's range: no loss scaling is needed
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return nullcontext()
 
 
 def _numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The step by hand is the module's own loss and torch's derivative of it."""
+"""The step by hand is the module's own loss and torch's derivative of it, in full and in mixed precision."""
 
 from __future__ import annotations
 
@@ -53,6 +53,21 @@ SETTINGS = [
     {"shared_decoders": False, "weight_single": 0.4, "n_layers": 2},
     {"weight_agreement": 0.0},
 ]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_mixed_precision_is_the_same_to_its_eight_bits(settings: dict):
+    """As on CUDA, which is rarely there when tests run."""
+    auto, _, _ = both("ST", "SM", **settings)
+    found = []
+    for auto.mixed in (False, True):
+        torch.manual_seed(3)
+        terms = auto.differentiate(np.arange(N), kl_share=0.5)
+        found.append((terms, auto.gradients[0].clone()))
+    (exact, slope), (mixed, mixed_slope) = found
+    assert mixed == pytest.approx(exact, rel=2e-2)
+    assert torch.cosine_similarity(slope, mixed_slope, dim=0) > 0.999
+    assert mixed != exact
 
 
 @pytest.mark.parametrize("threads", [1, 2])
