@@ -18,6 +18,8 @@ from anndata import AnnData
 from core import io, keys
 from core.cli.terminal import TerminalContext, answer, warn
 from core.errors import DataError, StorageError
+from core.io.h5ad import mz_of_features
+from core.io.imzml import is_imzml
 from core.io.text import read_text, write_text
 from core.options import from_mapping
 from core.pipeline import history, run_concat, run_encode, run_step
@@ -360,7 +362,7 @@ def _read_any(given: argparse.Namespace) -> tuple[str, AnnData]:
 
 def _kind_of(path: Path) -> str:
     name = path.name.lower()
-    if name.endswith((".imzml", ".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")):
+    if name.endswith((".csv", ".tsv", ".txt")) or is_imzml(path):
         return "sm"
     if not name.endswith(".h5ad"):
         return "st"
@@ -368,7 +370,9 @@ def _kind_of(path: Path) -> str:
     types = set(var[keys.TYPE].astype(str)) if keys.TYPE in var else set()
     if types == {keys.ST, keys.SM}:
         return "joint"
-    return "sm" if types == {keys.SM} or (not types and keys.MZ in var) else "st"
+    if types & {keys.ST, keys.SM}:
+        return "sm" if keys.SM in types else "st"
+    return "sm" if keys.MZ in var or np.isfinite(mz_of_features(var)).mean() > 0.5 else "st"
 
 
 @contextmanager

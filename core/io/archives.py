@@ -98,7 +98,7 @@ def _checked(path: Path, limits: ZipLimits) -> list[zipfile.ZipInfo]:
         raise _refusal(path, f"at most {limits.members:,} members", f"{len(infos):,}")
     for info in infos:
         _check_member(path, info, limits)
-    files = [info for info in infos if not info.is_dir()]
+    files = [info for info in infos if not info.is_dir() and not _is_finders(info.filename)]
     names = [info.filename.casefold() for info in files]
     if len(set(names)) < len(names):
         raise _refusal(path, "every name once", "a name twice")
@@ -106,6 +106,12 @@ def _checked(path: Path, limits: ZipLimits) -> list[zipfile.ZipInfo]:
     if total > limits.total_bytes:
         raise _refusal(path, f"at most {limits.total_bytes / 1e9:,.0f} GB unpacked", f"{total / 1e9:,.0f} GB")
     return files
+
+
+def _is_finders(name: str) -> bool:
+    """What macOS puts beside every file of an archive: it has the file's ending and nothing of its content."""
+    parts = PurePosixPath(name).parts
+    return "__MACOSX" in parts or parts[-1].startswith("._")
 
 
 def _check_member(path: Path, info: zipfile.ZipInfo, limits: ZipLimits) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from core import keys
 from core.io import notes
@@ -44,6 +45,8 @@ def check_sm(adata: AnnData) -> list[Check]:
     return findings
 
 
+#: columns of obs that have one level for each section
+SECTION_COLUMNS = ("library_id", "sample", "sample_id", "batch", "slide", "orig.ident")
 SINGULAR = {"intensities": "intensity"}
 
 
@@ -192,6 +195,9 @@ def _coordinates(adata: AnnData, rows: str) -> list[Check]:
     if missing:
         found = f"{_counted(missing, rows, 'has', 'have')} no coordinates."
         return finding("blocking", found, f"Remove those {rows} or give their positions.")
+    several = mixed_sections(adata, xy)
+    if several and several.column != keys.SAMPLE:  # which the steps after the alignment heed
+        return finding("blocking", several.found, several.mend)
     if len(xy) > 1 and np.any(np.ptp(xy, axis=0) == 0):
         found = f"All {rows} have the same x or the same y."
         return finding("blocking", found, "Check which columns hold the positions.")
@@ -202,7 +208,39 @@ def _coordinates(adata: AnnData, rows: str) -> list[Check]:
     if len(xy) == 0:
         return []
     (x0, y0), (x1, y1) = xy.min(axis=0), xy.max(axis=0)
-    return finding("ok", f"x {x0:,.6g} to {x1:,.6g}, y {y0:,.6g} to {y1:,.6g}.")
+    source = notes.noted(adata, notes.COORDINATES_FROM)
+    taken = f", taken from {source}" if source else ""
+    return finding("ok", f"x {x0:,.6g} to {x1:,.6g}, y {y0:,.6g} to {y1:,.6g}{taken}.")
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Sections that lie on each other, and the column of obs that tells them apart."""
+
+    column: str
+    levels: list[str]
+
+    @property
+    def found(self) -> str:
+        few = ", ".join(self.levels[:5]) + (", …" if len(self.levels) > 5 else "")
+        return f"{len(self.levels)} sections lie on each other (obs['{self.column}']: {few})."
+
+    @property
+    def mend(self) -> str:
+        chosen = f"adata[adata.obs['{self.column}'] == '{self.levels[0]}'].write_h5ad(…)"
+        return f"Import each as a sample of its own: {chosen}."
+
+
+def mixed_sections(adata: AnnData, xy: np.ndarray) -> Mixed | None:
+    """The sections at *xy* (n, 2) where most spots have their nearest neighbour in another section than their own."""
+    if len(xy) < 2 or not any(str(column).lower() in SECTION_COLUMNS for column in adata.obs):
+        return None
+    neighbour = cKDTree(xy).query(xy, k=2)[1][:, 1]
+    for column in adata.obs:
+        labels = adata.obs[column].astype(str).to_numpy()
+        if str(column).lower() in SECTION_COLUMNS and np.mean(labels != labels[neighbour]) > 0.5:
+            return Mixed(str(column), sorted(set(labels)))
+    return None
 
 
 def _mz(adata: AnnData) -> list[Check]:
@@ -221,7 +259,9 @@ def _mz(adata: AnnData) -> list[Check]:
                 "Check which column holds them.",
             )
         ]
-    text = f"{int(known.sum()):,} of {mz.size:,} features have an m/z ({mz[known].min():.4f} to {mz[known].max():.4f})."
+    text = f"{int(known.sum()):,} of {mz.size:,} features have an m/z ({mz[known].min():.4f} to {mz[known].max():.4f})"
+    without = list(adata.var_names[~known].astype(str))
+    text += f"; not {', '.join(without[:5])}{', …' if len(without) > 5 else ''}." if without else "."
     return [Check("ok", "m/z", text)]
 
 
@@ -233,22 +273,16 @@ def _st_notes(adata: AnnData) -> list[Check]:
             Check(
                 "warning",
                 "Counts",
-                f"X is normalised; the counts were taken from {source}.",
+                f"X does not hold counts; they were taken from {source}.",
                 "Nothing to do if those are the raw counts.",
             )
         )
     outside = int(notes.noted(adata, notes.OUTSIDE_TISSUE, 0))
     if outside:
         findings.append(Check("ok", "Tissue", f"{_counted(outside, 'spots')} outside the tissue left out."))
-    elif "in_tissue" in adata.obs and not adata.obs["in_tissue"].astype(str).isin(["1", "True", "1.0"]).all():
-        findings.append(
-            Check(
-                "warning",
-                "Tissue",
-                "Some spots are marked as outside the tissue (obs['in_tissue']).",
-                "They are kept; filter them if they are background.",
-            )
-        )
+    elif "in_tissue" in adata.obs and adata.obs["in_tissue"].astype(str).isin(["0", "0.0", "False"]).all():
+        text = "All spots are marked as outside the tissue (obs['in_tissue']); they are kept."
+        findings.append(Check("warning", "Tissue", text, "Check that the right spots were saved."))
     other = int(notes.noted(adata, notes.OTHER_FEATURES, 0))
     if other:
         findings.append(
@@ -285,6 +319,10 @@ def _images(adata: AnnData) -> list[Check]:
             )
         ]
     sizes = ", ".join(f"{name} {i.shape[1]:,} × {i.shape[0]:,} px" for name, i in images.items())
+    samples = list(adata.uns[keys.UNS_SPATIAL])
+    if len(samples) > 1:
+        text = f"The file has images of {len(samples)} sections; that of {samples[0]} is used."
+        return [Check("warning", "Histology", text, "Remove the others from uns['spatial'] where it is another one.")]
     return [Check("ok", "Histology", f"{sizes}.")]
 
 
@@ -316,6 +354,9 @@ def _sm_notes(adata: AnnData) -> list[Check]:
                 "For full control pick peaks in your own software and export centroided imzML.",
             )
         )
+    if notes.noted(adata, notes.NO_PROFILE):
+        text = "The file says that its spectra are profiles, but their m/z lie as far apart as peaks do."
+        findings.append(Check("warning", "Spectra", text, "They are taken as peaks."))
     rare = int(notes.noted(adata, notes.RARE_PEAKS, 0))
     if rare:
         findings.append(Check("warning", "Rare peaks", f"{rare:,} m/z found in fewer than 1 % of the pixels left out."))

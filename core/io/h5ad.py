@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import anndata
@@ -14,10 +15,18 @@ from scipy import sparse
 
 from core import keys
 from core.errors import DataError, FormatError
-from core.io.notes import COUNTS_FROM, RENAMED_FEATURES, RENAMED_OBSERVATIONS, note
+from core.io.notes import (
+    COORDINATES_FROM,
+    COUNTS_FROM,
+    OUTSIDE_TISSUE,
+    RENAMED_FEATURES,
+    RENAMED_OBSERVATIONS,
+    note,
+)
+from core.io.positions import position_columns
 from core.io.untrusted import check_hdf5
 
-#: columns in which tools keep gene symbols beside Ensembl ids as names
+#: columns in which tools keep gene symbols beside Ensembl ids as names, whatever their case
 SYMBOL_COLUMNS = (
     "symbol",
     "gene_symbol",
@@ -26,12 +35,18 @@ SYMBOL_COLUMNS = (
     "gene_names",
     "feature_name",
     "gene_short_name",
-    "SYMBOL",
+    "gene",
     "name",
 )
-MZ_COLUMNS = ("mz", "m/z", "mz_value", "raw_mz", "observed_mz", "mass")
+#: layers in which tools keep counts beside a normalised X
+COUNT_LAYERS = (keys.COUNTS, "raw_counts", "raw_count", "count", "umi_counts", "umi", "raw")
+MZ_COLUMNS = ("mz", "m/z", "m_z", "m.z", "mz_value", "raw_mz", "observed_mz", "mass")
 ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
-MZ_NAME = re.compile(r"(?:m/?z)?[\s_:=-]*(\d+(?:\.\d+)?)", re.IGNORECASE)
+#: '426.9289', '426,9289', 'mz_426.93', 'm/z 426.93', R's 'X426.93'; a decimal number also before an adduct, a unit or
+#: a width, which a whole one is not: '15(S)-HETE'
+MZ_NAME = re.compile(
+    r"(?:m[/.]?z|x(?=\d+\.))?[\s_:=.-]*(?:(\d+\.\d+)\s*(?:da|m/z|[±(\[].*)|(\d+(?:[.,]\d+)?))", re.IGNORECASE
+)
 
 
 def read_h5ad(path: str | Path) -> AnnData:
@@ -80,6 +95,8 @@ def as_csr(matrix: object) -> sparse.csr_matrix:
         raise DataError("a matrix of values", found="a file without X", mend="Save the counts in X.")
     if not np.issubdtype(getattr(matrix, "dtype", np.dtype(object)), np.number) and matrix.dtype != bool:
         raise DataError("numbers in X", found=f"values of type {matrix.dtype}")
+    if matrix.dtype == np.float16:  # which scipy does not know
+        matrix = matrix.astype(np.float32)
     with np.errstate(over="ignore"):  # values beyond float32 become infinite, which the checks report
         csr = sparse.csr_matrix(matrix).astype(np.float32)
     csr.eliminate_zeros()
@@ -91,7 +108,7 @@ def make_names_unique(adata: AnnData) -> None:
     """Give repeated feature and observation names a suffix, in place, and note how many there were."""
     names = {"var_names": RENAMED_FEATURES, "obs_names": RENAMED_OBSERVATIONS}
     for axis, fact in names.items():
-        index = getattr(adata, axis).astype(str)
+        index = getattr(adata, axis).astype(str).rename(None)  # its name may be a column's, which has other values then
         repeated = int(index.duplicated().sum())
         if repeated:
             index = anndata.utils.make_index_unique(pd.Index(index))
@@ -101,18 +118,76 @@ def make_names_unique(adata: AnnData) -> None:
 
 def adopt_st(adata: AnnData) -> AnnData:
     """Bring an ST object into shape: symbols as names, raw counts in X (CSR float32), unique names."""
-    adata = _with_counts(_of_modality(adata, keys.ST))
+    adata = _in_tissue(_with_counts(_of_modality(adata, keys.ST)))
     adata.X = as_csr(adata.X)
     names = adata.var_names.astype(str)
     if len(names) and np.mean([bool(ENSEMBL.match(name)) for name in names]) > 0.5:
-        column = next((c for c in SYMBOL_COLUMNS if c in adata.var), None)
+        column = _named(adata.var, SYMBOL_COLUMNS)
         if column is not None:
             symbols = adata.var[column].astype(object).where(adata.var[column].notna(), names).astype(str)
             adata.var[keys.GENE_IDS] = np.asarray(names, dtype=object)
             adata.var_names = pd.Index(np.where(symbols == "", names, symbols))
     adata.var[keys.TYPE] = keys.ST
     make_names_unique(adata)
+    _plain_columns(adata)
+    _find_coordinates(adata)
+    _own_images(adata)
     return adata
+
+
+def _named(frame: pd.DataFrame, names: tuple[str, ...]) -> str | None:
+    """The first of *names* (lower case) among the columns, whatever their case."""
+    lower = {str(column).lower(): column for column in reversed(frame.columns)}
+    return next((lower[name] for name in names if name in lower), None)
+
+
+def _plain_columns(adata: AnnData) -> None:
+    """'/' in the name of a column becomes '_': HDF5 takes it for a folder, and nothing could be saved."""
+    for frame in (adata.obs, adata.var):
+        for column in [str(c) for c in frame if "/" in str(c)]:
+            plain = column.replace("/", "_")
+            while plain in frame:
+                plain += "_"
+            frame.rename(columns={column: plain}, inplace=True)
+
+
+def _in_tissue(adata: AnnData) -> AnnData:
+    """The spots in the tissue, as of a Space Ranger folder: CELLxGENE has all 4,992 in its files."""
+    if "in_tissue" not in adata.obs:
+        return adata
+    outside = adata.obs["in_tissue"].astype(str).isin(["0", "0.0", "False"]).to_numpy()
+    if not outside.any() or outside.all():
+        return adata
+    note(adata, **{OUTSIDE_TISSUE: int(outside.sum())})
+    return adata[~outside].copy()
+
+
+def _find_coordinates(adata: AnnData) -> None:
+    """``obsm['spatial']`` from the only slot of obsm or the columns of obs that can be meant, where it is missing."""
+    if keys.SPATIAL in adata.obsm:
+        return
+    slots = [k for k, v in adata.obsm.items() if "spatial" in k.lower() and np.ndim(v) == 2 and v.shape[1] in (2, 3)]
+    columns = position_columns(adata.obs.columns)
+    if len(slots) == 1:
+        adata.obsm[keys.SPATIAL] = adata.obsm[slots[0]]
+        note(adata, **{COORDINATES_FROM: f"obsm['{slots[0]}']"})
+    elif columns is not None:
+        xy = adata.obs[list(columns)].apply(pd.to_numeric, errors="coerce")
+        adata.obsm[keys.SPATIAL] = xy.to_numpy(dtype=np.float64)
+        note(adata, **{COORDINATES_FROM: f"obs['{columns[0]}'] and obs['{columns[1]}']"})
+
+
+def _own_images(adata: AnnData) -> None:
+    """Of the images of several sections only those of the one that obs names: a section cut out of a joined object
+    still has them all, and the first would be laid under it."""
+    samples = adata.uns.get(keys.UNS_SPATIAL)
+    if not isinstance(samples, Mapping) or len(samples) < 2:
+        return
+    for column in adata.obs.columns:
+        levels = adata.obs[column].dropna().astype(str).unique()
+        if len(levels) == 1 and levels[0] in samples:
+            adata.uns[keys.UNS_SPATIAL] = {levels[0]: samples[levels[0]]}
+            return
 
 
 def _of_modality(adata: AnnData, modality: str) -> AnnData:
@@ -124,14 +199,19 @@ def _of_modality(adata: AnnData, modality: str) -> AnnData:
 
 
 def _with_counts(adata: AnnData) -> AnnData:
-    """X holds raw counts. Where it does not, take them from ``layers['counts']`` or ``raw``, if those are counts."""
+    """X holds raw counts. Where it does not, take them from the layer of counts or ``raw``, if those are counts."""
     if adata.X is not None and is_counts(adata.X):
         return adata
-    if keys.COUNTS in adata.layers and is_counts(adata.layers[keys.COUNTS]):
-        adata.X = adata.layers[keys.COUNTS].copy()
-        note(adata, **{COUNTS_FROM: "layers['counts']"})
+    lower = {name.lower(): name for name in adata.layers}
+    layer = next((lower[n] for n in COUNT_LAYERS if n in lower and is_counts(adata.layers[lower[n]])), None)
+    if layer is not None:
+        adata.X = adata.layers[layer].copy()
+        note(adata, **{COUNTS_FROM: f"layers['{layer}']"})
     elif adata.raw is not None and is_counts(adata.raw.X):
+        known = adata.var
         adata = adata.raw.to_adata()
+        for column in known.columns.difference(adata.var.columns):  # CELLxGENE has the symbols there alone
+            adata.var[column] = known[column].reindex(adata.var_names).to_numpy()
         note(adata, **{COUNTS_FROM: "raw"})
     return adata
 
@@ -150,11 +230,12 @@ def adopt_sm(adata: AnnData, spatial_key: str | None = None) -> AnnData:
     names the obsm entry to be used as ``obsm['spatial']``; the one before stays as ``obsm['spatial_file']``."""
     adata = _of_modality(adata, keys.SM)
     adata.X = as_csr(adata.X)
-    adata.var[keys.MZ] = _mz(adata)
+    adata.var[keys.MZ] = mz_of_features(adata.var)
     adata.var[keys.TYPE] = keys.SM
     if keys.POLARITY in adata.var:
         adata.var[keys.POLARITY] = adata.var[keys.POLARITY].astype(str)
     make_names_unique(adata)
+    _plain_columns(adata)
     if spatial_key is not None and spatial_key != keys.SPATIAL:
         if spatial_key not in adata.obsm:
             raise DataError(
@@ -165,6 +246,7 @@ def adopt_sm(adata: AnnData, spatial_key: str | None = None) -> AnnData:
         if keys.SPATIAL in adata.obsm:
             adata.obsm["spatial_file"] = adata.obsm[keys.SPATIAL]
         adata.obsm[keys.SPATIAL] = np.asarray(adata.obsm[spatial_key], dtype=np.float64)
+    _find_coordinates(adata)
     return adata
 
 
@@ -172,16 +254,19 @@ def _listed(mapping: object) -> str:
     return ", ".join(repr(k) for k in mapping) or "no entries"
 
 
-def _mz(adata: AnnData) -> np.ndarray:
-    column = next((c for c in MZ_COLUMNS if c in adata.var), None)
+def mz_of_features(var: pd.DataFrame) -> np.ndarray:
+    """The m/z of each feature, from the column that has them or from the names; NaN where neither says one."""
+    column = _named(var, MZ_COLUMNS)
     if column is not None:
-        values = pd.to_numeric(adata.var[column].astype(object), errors="coerce").to_numpy(dtype=np.float64)
+        values = pd.to_numeric(var[column].astype(object), errors="coerce").to_numpy(dtype=np.float64)
         if np.isfinite(values).any() or column == keys.MZ:
             return values
-    return np.array([mz_of(name) for name in adata.var_names])
+    values = np.array([mz_of(name) for name in var.index])
+    numbered = any(np.array_equal(values, np.arange(first, first + len(values))) for first in (0, 1))
+    return np.full(len(values), np.nan) if numbered else values
 
 
 def mz_of(name: object) -> float:
-    """The m/z that a feature's name says ('426.9289', 'mz-426.93', 'm/z 426.93'), NaN where it is another name."""
+    """The m/z that a feature's name says ('426.9289', 'mz-426.93', '426.93 [M+H]+'), NaN where it is another name."""
     match = MZ_NAME.fullmatch(str(name).strip())
-    return float(match.group(1)) if match else float("nan")
+    return float((match[1] or match[2]).replace(",", ".")) if match else float("nan")

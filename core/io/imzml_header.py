@@ -321,7 +321,8 @@ def _check_sum(meta: dict[str, str], ibd: Path) -> None:
 def _check_arrays(arrays: Arrays, size: int, name: str) -> None:
     item = np.array([np.dtype(d).itemsize for d in DTYPES.values()])[arrays.dtype]
     packed = arrays.zlib.astype(bool)
-    sane = (arrays.length >= 0) & (arrays.stored >= 0) & (arrays.offset >= 16)
+    sane = (arrays.length >= 0) & (arrays.stored >= 0) & ((arrays.offset >= 16) | (arrays.stored == 0))
+    sane &= arrays.offset >= 0
     sane &= (arrays.length <= size * MAX_DEFLATE) & (arrays.stored <= size) & (arrays.offset <= size - arrays.stored)
     sane &= np.where(packed, arrays.length <= arrays.stored * MAX_DEFLATE, arrays.length <= arrays.stored)
     sane &= packed | (np.where(sane, arrays.length, 0) * item == arrays.stored)

@@ -7,7 +7,7 @@ from anndata import AnnData
 
 from core import keys
 from core.io import notes
-from core.io.checks import Check
+from core.io.checks import Check, mixed_sections
 
 
 def check_pair(st: AnnData, sm: AnnData, *, aligned: bool = False) -> list[Check]:
@@ -26,7 +26,13 @@ def check_pair(st: AnnData, sm: AnnData, *, aligned: bool = False) -> list[Check
                 "Choose files with obsm['spatial'].",
             )
         ]
-    findings = [_density(len(a), len(b))]
+    findings = []
+    for section in (st, sm):
+        xy = np.asarray(section.obsm[keys.SPATIAL], dtype=np.float64)[:, :2]
+        several = mixed_sections(section, xy) if np.isfinite(xy).all() else None
+        if several:
+            findings.append(Check("blocking", "Coordinates", several.found, several.mend))
+    findings.append(_density(len(a), len(b)))
     findings.append(_overlap(a, b) if aligned else _extents(a, b))
     pixel = notes.noted(sm, notes.PIXEL_SIZE_UM)
     um_per_px = st.uns.get(keys.UNS, {}).get(keys.UM_PER_PX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from anndata import AnnData
 from core import keys
 from core.errors import DataError, FormatError, StorageError, UntrustedFileError
 from core.io.h5ad import as_csr, mz_of
+from core.io.positions import NAMES, plain, position_columns
 
 GIB = 1 << 30
 #: a table of text becomes about as much memory again, dense; larger sections belong into h5ad or imzML
@@ -22,25 +24,19 @@ MAX_LINE = 64 << 20
 MAX_COLUMNS = 200_000
 
 SUFFIXES = (".csv", ".tsv", ".txt")
-X_NAMES = ("x", "x_coord", "x_coord_original", "coord_x", "pos_x", "pixel_x", "xcoord")
-Y_NAMES = ("y", "y_coord", "y_coord_original", "coord_y", "pos_y", "pixel_y", "ycoord")
-ID_NAMES = (
-    "",
-    "id",
-    "spot",
-    "spot_id",
-    "spotid",
-    "spot id",
-    "pixel",
-    "pixel_id",
-    "pixelid",
-    "pixel id",
-    "barcode",
-    "index",
-    "name",
-)
-#: numbers that stand in peak tables and are no peaks
-OTHER_NAMES = ("z", "total_intensity", "mean_intensity", "tic", "in_tissue")
+#: numbers that stand in peak tables and are no peaks, as :func:`core.io.positions.plain` has them
+ID_NAMES = frozenset(
+    f"{what}{which}" for what in ("spot", "pixel", "scan", "spectrum") for which in ("", "id", "index", "number")
+) | {"", "id", "index", "name", "barcode"}
+OTHER_NAMES = ID_NAMES | {
+    *("z", "r", "run", "roi", "region", "regionid", "regionnumber", "cluster", "sample", "section", "mz", "intensity"),
+    *("tic", "rms", "totalintensity", "totalioncurrent", "meanintensity", "intissue", "arrayrow", "arraycol"),
+}
+EXCELS_HINT = re.compile(rb"(\xef\xbb\xbf)?\"?sep=.\"?\s*")
+DECIMAL_COMMA = re.compile(rb'(?:^|[;\t])"?-?\d+,\d+(?:[eE][-+]?\d+)?"?\s*(?:[;\t]|$)')
+DECIMAL_POINT = re.compile(rb'(?:^|[;\t])"?-?[\d,]*\.\d+(?:[eE][-+]?\d+)?"?\s*(?:[;\t]|$)')
+#: a column for each pixel, as METASPACE exports ion images
+PIXEL_COLUMN = re.compile(r"x(\d+)_y(\d+)")
 
 
 @dataclass(frozen=True)
@@ -51,6 +47,7 @@ class Layout:
     skipped: int  # comment lines before the header
     columns: int
     encoding: str
+    decimal: str
 
 
 def is_table(path: Path) -> bool:
@@ -69,20 +66,22 @@ def read_peak_table(path: Path) -> AnnData:
     FormatError, UntrustedFileError, DataError
     """
     table = read_text_table(path)
-    lower = {str(c).strip().lower(): c for c in reversed(table.columns)}
-    x, y = _one_of(lower, X_NAMES, path), _one_of(lower, Y_NAMES, path)
+    pixels = [column for column in table.columns if PIXEL_COLUMN.fullmatch(str(column))]
+    if pixels:
+        return _ion_images(table, pixels, path)
+    x, y = _positions(table, path)
     ids = table.columns[0] if _is_id(table.columns[0]) else None
     others, features = [], []
     for column in table.columns:
         if column in (x, y, ids):
             continue
-        annotation = str(column).strip().lower() in (*OTHER_NAMES, *X_NAMES, *Y_NAMES)
+        annotation = plain(column) in OTHER_NAMES | NAMES
         (others if annotation or not _is_feature(table[column], column) else features).append(column)
     if not features:
         raise FormatError(
             "m/z columns beside x and y",
-            found=f"{path.name} with " + ", ".join(map(str, table.columns)),
-            mend="Give a table with one column for each m/z.",
+            found=f"{path.name} with {_few(table.columns)}",
+            mend="Give a table with one row for each pixel and one column for each m/z.",
         )
     names = table[ids].astype(str) if ids is not None else [f"pixel_{i + 1}" for i in range(len(table))]
     adata = AnnData(
@@ -94,20 +93,42 @@ def read_peak_table(path: Path) -> AnnData:
     return adata
 
 
-def _is_id(column: object) -> bool:
-    name = str(column).strip().lower()
-    return name in ID_NAMES or name.startswith("unnamed:")
-
-
-def _one_of(lower: dict[str, object], names: tuple[str, ...], path: Path) -> object:
-    for name in names:
-        if name in lower:
-            return lower[name]
-    raise FormatError(
-        f"a column {names[0]}",
-        found=f"{path.name} with {', '.join(list(lower)[:8]) or 'no columns'}",
-        mend="Name the columns of the positions x and y.",
+def _ion_images(table: pd.DataFrame, pixels: list, path: Path) -> AnnData:
+    """METASPACE's pixel intensities: a row for each annotation, a column for each pixel."""
+    about = table.drop(columns=pixels)
+    if not all(values.dtype.kind in "fiu" for _, values in table[pixels].items()):
+        raise DataError(f"numbers in the columns of the pixels of {path.name}", found="text")
+    named = [about[c].astype(str) for c in ("mol_formula", "formula", "adduct") if c in about]
+    mz = _numbers(about["mz"]) if "mz" in about else np.full(len(about), np.nan)
+    names = [".".join(parts) for parts in zip(*named, strict=True)] if named else [f"{value:.4f}" for value in mz]
+    adata = AnnData(
+        X=as_csr(table[pixels].to_numpy(dtype=np.float32).T),
+        obs=pd.DataFrame(index=pd.Index(map(str, pixels), dtype=str)),
+        var=pd.DataFrame({str(c): about[c].to_numpy() for c in about}, index=pd.Index(names, dtype=str)),
     )
+    adata.var[keys.MZ] = mz
+    xy = [PIXEL_COLUMN.fullmatch(str(column)).groups() for column in pixels]
+    adata.obsm[keys.SPATIAL] = np.array(xy, dtype=np.float64)
+    return adata
+
+
+def _is_id(column: object) -> bool:
+    return plain(column) in ID_NAMES or str(column).startswith("Unnamed:")
+
+
+def _positions(table: pd.DataFrame, path: Path) -> tuple:
+    found = position_columns(table.columns)
+    if found is None:
+        raise FormatError(
+            "a column x and a column y, the position of the pixel of each row",
+            found=f"{path.name} with {_few(table.columns)}",
+            mend="Name the columns of the positions x and y; give one row for each pixel, one column for each m/z.",
+        )
+    return found
+
+
+def _few(columns: pd.Index) -> str:
+    return ", ".join(map(str, columns[:8])) + (", …" if len(columns) > 8 else "")
 
 
 def _is_feature(values: pd.Series, name: object) -> bool:
@@ -138,14 +159,13 @@ def read_text_table(path: Path, *, header: bool = True) -> pd.DataFrame:
         Rows of different length, or nothing that pandas can read.
     """
     layout = inspect(path)
-    decimal = "," if layout.separator == ";" and _decimal_commas(path, layout) else "."
     try:
         table = pd.read_csv(
             path,
             sep=layout.separator,
             skiprows=layout.skipped,
             header=0 if header else None,
-            decimal=decimal,
+            decimal=layout.decimal,
             encoding=layout.encoding,
             index_col=False,
             low_memory=False,
@@ -155,7 +175,8 @@ def read_text_table(path: Path, *, header: bool = True) -> pd.DataFrame:
         raise FormatError(
             "a table of comma- or tab-separated values", found=f"{path.name} ({str(error)[:200]})"
         ) from error
-    return table
+    last = table.columns[-1]  # where every line ends with a separator
+    return table.drop(columns=last) if str(last).startswith("Unnamed:") and table[last].isna().all() else table
 
 
 def inspect(path: Path) -> Layout:
@@ -168,9 +189,10 @@ def inspect(path: Path) -> Layout:
             "a text table of at most 4 GiB", found=f"{size / GIB:.1f} GiB", mend="Convert it to h5ad or imzML."
         )
     skipped, separator, columns, encoding = 0, "", 0, "utf-8-sig"
+    commas = points = False
     for number, line in enumerate(_lines(path), start=1):
         if not separator:
-            if line.startswith(b"#") or not line.strip():
+            if line.startswith(b"#") or not line.strip() or EXCELS_HINT.fullmatch(line):
                 skipped += 1
                 continue
             separator = max((",", "\t", ";"), key=lambda s: line.count(s.encode()))
@@ -187,10 +209,13 @@ def inspect(path: Path) -> Layout:
                 found=f"{width:,} in line {number:,} of {path.name}",
                 mend="Export the table again.",
             )
+        else:
+            points = points or (separator != "," and DECIMAL_POINT.search(line) is not None)
+            commas = commas or (separator != "," and not points and DECIMAL_COMMA.search(line) is not None)
         encoding = encoding if _is_utf8(line) else "latin-1"
     if not separator:
         raise FormatError("a table", found=f"{path.name}, which is empty")
-    return Layout(separator, skipped, columns, encoding)
+    return Layout(separator, skipped, columns, encoding, "," if commas and not points else ".")
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -220,10 +245,3 @@ def _is_utf8(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _decimal_commas(path: Path, layout: Layout) -> bool:
-    for number, line in enumerate(_lines(path)):
-        if number > layout.skipped:
-            return b"," in line
-    return False

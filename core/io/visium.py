@@ -99,9 +99,7 @@ def read_visium(path: Path, spatial: Path | None = None) -> AnnData:
 
 
 def _is_wanted(name: str) -> bool:
-    return (
-        bool(WANTED.search(name)) and "__MACOSX" not in name and "raw_feature" not in name and "analysis/" not in name
-    )
+    return bool(WANTED.search(name)) and "raw_feature" not in name and "analysis/" not in name
 
 
 def _files(folder: Path) -> list[Path]:

@@ -30,7 +30,7 @@ def align(st: AnnData, sm: AnnData, config: AlignConfig | None = None, context: 
     Raises
     ------
     DataError
-        No coordinates, or an outline of fewer than 20 points.
+        No coordinates, or an outline of fewer than 12 points.
     ConfigError
         A setting is out of its range.
     """

@@ -16,7 +16,8 @@ from core.errors import DataError
 #: Triangles up to this circumradius, in point distances, belong to the section. A square grid has 0.71, a hexagonal one
 #: 0.58, a square grid with one point missing 1.0. Larger ones would fill concave corners.
 CIRCUMRADIUS = 1.5
-MIN_POINTS = 20  # fewer boundary points are no outline
+MIN_POINTS = 12  # fewer boundary points are no outline; a biopsy of 50 spots has 16
+TOO_SMALL = "A section this small or scattered can not be aligned; check that the file has all of its spots or pixels."
 MIN_PIECE = 0.05  # smaller pieces, as a share of the largest one's area, are debris
 
 
@@ -98,11 +99,11 @@ def alpha_shape(xy: np.ndarray, *, circumradius: float = CIRCUMRADIUS) -> Shape:
     Raises
     ------
     DataError
-        Fewer than 20 points on the boundary, or all points on one line.
+        Fewer than 12 points on the boundary, or all points on one line.
     """
     xy = np.unique(_finite(xy), axis=0)
     if len(xy) < MIN_POINTS:
-        raise DataError(f"at least {MIN_POINTS} points on a section", found=f"{len(xy)}")
+        raise DataError(f"at least {MIN_POINTS} points on a section", found=f"{len(xy)}", mend=TOO_SMALL)
     xy, unscale = _even_axes(xy)
     try:
         triangles = Delaunay(xy).simplices
@@ -116,7 +117,8 @@ def alpha_shape(xy: np.ndarray, *, circumradius: float = CIRCUMRADIUS) -> Shape:
         raise DataError("points that lie close to each other", found="points without neighbours")
     rings = _rings(xy * unscale, _boundary_edges(triangles))
     if max(len(ring.xy) for ring in rings) < MIN_POINTS:
-        raise DataError(f"an outline of at least {MIN_POINTS} points", found=f"{max(len(r.xy) for r in rings)}")
+        longest = max(len(ring.xy) for ring in rings)
+        raise DataError(f"an outline of at least {MIN_POINTS} points", found=f"{longest}", mend=TOO_SMALL)
     cell = 2 * float(np.median(np.abs(area[kept]))) * float(np.prod(unscale))
     return Shape(_without_debris(rings), cell)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import anndata
@@ -13,7 +14,7 @@ import pytest
 from scipy import sparse
 
 from core.errors import DataError, StorageError
-from core.io import check_st, read_sm, read_st, write_h5ad
+from core.io import check_pair, check_st, read_sm, read_st, write_h5ad
 from core.io.h5ad import is_counts, mz_of
 
 ROOT = Path(__file__).parents[3]
@@ -75,10 +76,23 @@ def test_mz_of_the_bladder(data_dir: Path) -> None:
         ("MZ_12", 12.0),
         ("Dopamine", np.nan),
         ("C18:1", np.nan),
+        ("426.93 [M+H]+", 426.93),
+        ("426.93 ± 0.01 Da", 426.93),
+        ("X426.93", 426.93),
+        ("m.z.426.93", 426.93),
+        ("426,93", 426.93),
+        ("15(S)-HETE", np.nan),
+        ("1,3(2H)-dione", np.nan),
     ],
 )
 def test_mz_of_names(name: str, mz: float) -> None:
     np.testing.assert_equal(mz_of(name), mz)
+
+
+def test_numbered_features_have_no_mz(tmp_path: Path) -> None:
+    adata = counts()
+    adata.var_names = ["1", "2", "3"]
+    assert read_sm(save(adata, tmp_path / "a.h5ad")).var["mz"].isna().all()
 
 
 def test_dense_integers_become_csr(tmp_path: Path) -> None:
@@ -105,19 +119,85 @@ def test_symbols_stay(data_dir: Path) -> None:
     assert adata.var["gene_ids"].iloc[0] == "ENSG00000122585"
 
 
-@pytest.mark.parametrize("place", ["layers['counts']", "raw"])
+@pytest.mark.parametrize("place", ["layers['counts']", "layers['raw_counts']", "raw"])
 def test_counts_are_found_where_x_is_normalised(tmp_path: Path, place: str) -> None:
     adata = counts()
     expected = adata.X.copy()
     if place == "raw":
         adata.raw = adata
     else:
-        adata.layers["counts"] = expected
+        adata.layers[place.split("'")[1]] = expected
     adata.X = np.log1p(adata.X)
     ours = read_st(save(adata, tmp_path / "a.h5ad"))
     np.testing.assert_array_equal(ours.X.toarray(), expected)
     assert "spatial" in ours.obsm
     assert any(place in c.found for c in check_st(ours))
+
+
+def test_a_file_of_cellxgene(tmp_path: Path) -> None:
+    """Counts in raw, which does not have the symbols; every spot of the slide, those without tissue as well."""
+    adata = counts()
+    expected, ids = adata.X.copy(), [f"ENSG0000000000{i}" for i in range(3)]
+    adata.var_names = ids
+    adata.raw = adata.copy()
+    adata.var["feature_name"] = pd.Categorical(["A", "B", "C"])
+    adata.X = np.log1p(adata.X)
+    adata.obs["in_tissue"] = np.arange(adata.n_obs) % 3 > 0
+    ours = read_st(save(adata, tmp_path / "a.h5ad"))
+    assert list(ours.var_names) == ["A", "B", "C"]
+    np.testing.assert_array_equal(ours.X.toarray(), expected[np.arange(adata.n_obs) % 3 > 0])
+    assert any("outside the tissue left out" in c.found for c in check_st(ours))
+
+
+@pytest.mark.parametrize("place", ["X_spatial", "x", "pxl_col_in_fullres"])
+def test_coordinates_in_another_place(tmp_path: Path, place: str) -> None:
+    adata = counts()
+    xy = adata.obsm.pop("spatial")
+    if place == "X_spatial":
+        adata.obsm[place] = pd.DataFrame(xy, index=adata.obs_names, columns=["x", "y"])
+    else:
+        adata.obs[place], adata.obs[{"x": "y"}.get(place, "pxl_row_in_fullres")] = xy.T
+    ours = read_st(save(adata, tmp_path / "a.h5ad"))
+    np.testing.assert_array_equal(ours.obsm["spatial"], xy)
+    assert any(place in c.found for c in check_st(ours))
+
+
+def test_sections_on_each_other_block(data_dir: Path, tmp_path: Path) -> None:
+    """Two slides, each in the pixels of its own image, joined as scanpy's tutorial does it."""
+    parts = {name: anndata.read_h5ad(data_dir / f"dlpfc_{name}_pair/st.h5ad")[:, :9] for name in ("151673", "151674")}
+    joined = anndata.concat(parts, label="library_id", uns_merge="unique", index_unique="-")
+    blocking = [c for c in check_st(read_st(save(joined, tmp_path / "a.h5ad"))) if c.level == "blocking"]
+    assert ["2 sections lie on each other" in c.found for c in blocking] == [True]
+    joined.obs = joined.obs.rename(columns={"library_id": "sample"})  # which features and integrate take apart
+    several = read_st(save(joined, tmp_path / "c.h5ad"))
+    assert not [c for c in check_st(several) if c.level == "blocking"]
+    assert [c.found[:30] for c in check_pair(several, several) if c.level == "blocking"] == [
+        "2 sections lie on each other (",
+        "2 sections lie on each other (",
+    ]
+    joined.obs = joined.obs.rename(columns={"sample": "library_id"})
+    alone = read_st(save(joined[joined.obs["library_id"] == "151674"].copy(), tmp_path / "b.h5ad"))
+    assert not [c for c in check_st(alone) if c.level == "blocking"]
+    assert list(alone.uns["spatial"]) == ["151674"]
+
+
+def test_a_column_that_could_not_be_saved(tmp_path: Path) -> None:
+    adata = counts()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # anndata warns of '/'
+        adata.obs["a/b"], adata.obs["a_b"] = 1, 2
+        path = save(adata, tmp_path / "a.h5ad")
+    ours = read_st(path)
+    write_h5ad(ours, tmp_path / "b.h5ad")
+    again = anndata.read_h5ad(tmp_path / "b.h5ad")
+    assert set(again.obs["a_b"]) == {2}
+    assert set(again.obs["a_b_"]) == {1}
+
+
+def test_half_precision(tmp_path: Path) -> None:
+    adata = counts()
+    expected, adata.X = adata.X.copy(), adata.X.astype(np.float16)
+    np.testing.assert_array_equal(read_st(save(adata, tmp_path / "a.h5ad")).X.toarray(), expected)
 
 
 def test_normalised_without_counts_blocks(tmp_path: Path) -> None:

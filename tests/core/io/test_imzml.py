@@ -201,7 +201,34 @@ def test_pair_in_a_zip(pair: Pair, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "pair.zip", "w") as archive:
         archive.write(path, "top/a.imzML")
         archive.write(tmp_path / "a.ibd", "top/a.ibd")
+        archive.writestr("__MACOSX/top/._a.imzML", b"\0\5\x16\7")  # as macOS packs it
+        archive.writestr("__MACOSX/top/._a.ibd", b"\0\5\x16\7")
     assert read_sm(tmp_path / "pair.zip").shape == (2, 3)
+    with zipfile.ZipFile(tmp_path / "pair.zip", "a") as archive:
+        archive.write(path, "other/b.imzML")
+    with pytest.raises(FormatError, match=r"2 in pair\.zip"):
+        read_sm(tmp_path / "pair.zip")
+
+
+def test_peaks_that_call_themselves_profiles(tmp_path: Path) -> None:
+    """pyimzML's writer takes "profile" for whatever it is given; the peaks are its reader's."""
+    from pyimzml.ImzMLWriter import ImzMLWriter
+
+    spectra = np.random.default_rng(1).uniform(1, 9, (30, 6)).astype(np.float32)
+    mz = [426.9, 431.0, 465.0, 501.1, 534.3, 713.5]
+    with ImzMLWriter(str(tmp_path / "a.imzML"), mode="continuous", spec_type="profile") as writer:
+        for i, intensity in enumerate(spectra):
+            writer.addSpectrum(mz, intensity, (i % 6 + 1, i // 6 + 1))
+    adata = read_sm(tmp_path / "a.imzML")
+    np.testing.assert_array_equal(adata.X.toarray(), spectra)
+    assert any("taken as peaks" in c.mend for c in check_sm(adata))
+
+
+def test_a_pixel_without_peaks(tmp_path: Path) -> None:
+    spectra = [([100.0, 200.0], [1.0, 2.0]), ([], []), ([100.0], [3.0])]
+    pair = Pair(tmp_path, spectra)
+    pair.change = lambda i, kind, offset, length, stored: (offset if length else 0, length, stored)
+    np.testing.assert_array_equal(read_sm(pair.write()).X.toarray(), [[1, 2], [0, 0], [3, 0]])
 
 
 def test_rare_peaks_are_left_out_and_said(tmp_path: Path) -> None:

@@ -122,3 +122,51 @@ def test_huge_file_and_huge_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_unknown_suffix(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="imzML"):
         read_sm(write(tmp_path / "a.docx", TABLE))
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [("X", "Y"), ("X position [µm]", "Y position [µm]"), ("x_um", "y_um"), ("col", "row"), ("coord.x", "coord.y")],
+)
+def test_names_of_positions(tmp_path: Path, x: str, y: str) -> None:
+    adata = read_sm(write(tmp_path / "a.csv", f"{y},{x},X500.1\n3,1,7\n4,2,8\n"))
+    np.testing.assert_array_equal(adata.obsm["spatial"], [[1, 3], [2, 4]])
+    assert list(adata.var["mz"]) == [500.1]
+
+
+def test_numbers_that_are_no_metabolites(tmp_path: Path) -> None:
+    text = "Spot index,x,y,TIC,ROI/Region,scan number,500.1,Dopamine\n7,1,3,9,a,5,7,2\n8,2,4,9,b,6,8,3\n"
+    adata = read_sm(write(tmp_path / "a.csv", text))
+    assert list(adata.var_names) == ["500.1", "Dopamine"]
+    assert list(adata.obs_names) == ["7", "8"]
+    assert list(adata.obs) == ["TIC", "ROI_Region", "scan number"]
+    assert any("1 of 2 features" in c.found and "not Dopamine" in c.found for c in check_sm(adata))
+
+
+@pytest.mark.parametrize("text", ["x,y,mz,intensity\n1,1,500.1,3\n1,1,500.2,4\n", "Spot index;x;y\n1;1;2\n2;2;3\n"])
+def test_lists_of_peaks_or_positions_are_no_peak_tables(tmp_path: Path, text: str) -> None:
+    with pytest.raises(FormatError, match="one row for each pixel"):
+        read_sm(write(tmp_path / "a.csv", text))
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("hint", ["", "sep=?\n", "\ufeffsep=?\n"])
+def test_decimal_commas_below_whole_numbers(tmp_path: Path, separator: str, hint: str) -> None:
+    """As Excel writes them in half of Europe; the first row says nothing about the decimals."""
+    text = f"{hint}x?y?500,1?600.2?\n1?1?0?0?\n1?2?3,5?4,25?\n".replace("?", separator)
+    adata = read_sm(write(tmp_path / "a.txt", text))
+    np.testing.assert_array_equal(adata.X.toarray(), [[0, 0], [3.5, 4.25]])
+    np.testing.assert_array_equal(adata.var["mz"], [500.1, 600.2])
+
+
+def test_ion_images_of_metaspace(tmp_path: Path) -> None:
+    text = (
+        "# Generated at 1/2/2024 for https://metaspace2020.eu/annotations?ds=1\n"
+        "mol_formula,adduct,mz,moleculeNames,x0_y0,x1_y0,x0_y1\n"
+        'C8H11NO2,M+H,154.0863,"Dopamine, 5-hydroxy…",1,0,2.5\nC7H8,M+K,131.0258,Toluene,0,3,0\n'
+    )
+    adata = read_sm(write(tmp_path / "a.csv", text))
+    np.testing.assert_array_equal(adata.X.toarray(), [[1, 0], [0, 3], [2.5, 0]])
+    assert adata.obsm["spatial"].tolist() == [[0, 0], [1, 0], [0, 1]]
+    assert list(adata.var_names) == ["C8H11NO2.M+H", "C7H8.M+K"]
+    np.testing.assert_array_equal(adata.var["mz"], [154.0863, 131.0258])

@@ -236,7 +236,7 @@ def test_missing_coordinates_and_gaps_are_named(pair) -> None:
     broken.obsm[keys.SPATIAL][3, 0] = np.nan
     with pytest.raises(DataError, match="finite"):
         align(pair.st, broken)
-    with pytest.raises(DataError, match="at least 20"):
+    with pytest.raises(DataError, match="at least 12"):
         align(pair.st, pair.sm[:10])
 
 

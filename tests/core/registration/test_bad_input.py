@@ -131,11 +131,11 @@ def test_folding_of_a_mirrored_map_is_reported(exchanged: bool) -> None:
     assert register(Pair(st, sm, 1.0), config, Context()).quality.folds == exchanged
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(5, 5), (100, 1)])
+@pytest.mark.parametrize(("columns", "rows"), [(4, 3), (100, 1)])
 def test_an_outline_of_too_few_points_is_refused(columns: int, rows: int) -> None:
     st, _ = sampled(bean)
     few = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2).astype(float)
-    with pytest.raises(DataError, match=r"outline of at least 20|cover an area"):
+    with pytest.raises(DataError, match=r"outline of at least 12|cover an area"):
         register(Pair(st, few, 1.0), CONFIG, Context())
 
 
@@ -156,11 +156,11 @@ def written(tmp_path: Path):
 
 
 def test_the_command_line_refuses_too_few_points_in_one_message(written, capsys: pytest.CaptureFixture) -> None:
-    few = np.stack(np.meshgrid(np.arange(5.0), np.arange(5.0)), axis=-1).reshape(-1, 2)
+    few = np.stack(np.meshgrid(np.arange(4.0), np.arange(3.0)), axis=-1).reshape(-1, 2)
     status, out = written(sampled(bean)[0], few)
     said = capsys.readouterr().err
     assert status != 0
-    assert "outline of at least 20 points" in said
+    assert "outline of at least 12 points" in said
     assert "Traceback" not in said
     assert not out.exists()
 
