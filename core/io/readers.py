@@ -17,6 +17,15 @@ from core.io.images import as_rgb, attach_image
 from core.io.notes import FORMAT, note
 from core.io.untrusted import check_hdf5, is_hdf5
 
+#: what to do with formats in which people hold sections and that are not read
+MENDS = {
+    (".gz", ".tar", ".tgz", ".7z", ".rar"): "Unpack it first; give a folder as zip.",
+    (".zarr",): "Write its table as h5ad, e.g. sdata.tables['table'].write_h5ad(…).",
+    (".rds", ".rdata", ".h5seurat", ".loom"): "Convert it to h5ad first.",
+    (".mzml", ".raw", ".slx", ".d"): "Export imzML or a peak table from the instrument's software.",
+    (".xlsx", ".xls"): "Save the sheet as CSV.",
+}
+
 
 @dataclass(frozen=True)
 class Source:
@@ -122,7 +131,8 @@ def _read(source: Source, readers: tuple[Reader, ...]) -> AnnData:
                 del adata.uns[keys.UNS]
             note(adata, **{FORMAT: reader.name})
             return adata
-    raise FormatError("one of: " + ", ".join(r.name for r in readers), found=source.path.name)
+    mend = next((text for endings, text in MENDS.items() if source.path.name.lower().endswith(endings)), "")
+    raise FormatError("one of: " + ", ".join(r.name for r in readers), found=source.path.name, mend=mend)
 
 
 def _existing(path: str | Path) -> Path:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from core.errors import DataError, StorageError
+from core.errors import DataError, FormatError, StorageError
 from core.io import check_pair, check_st, read_sm, read_st, write_h5ad
 from core.io.h5ad import is_counts, mz_of
 
@@ -270,6 +270,13 @@ def test_strange_notes_are_replaced(tmp_path: Path) -> None:
 def test_no_x(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="without X"):
         read_st(save(anndata.AnnData(obs=counts().obs), tmp_path / "a.h5ad"))
+
+
+@pytest.mark.parametrize(("name", "mend"), [("spatial.tar.gz", "Unpack it"), ("brain.rds", "Convert it to h5ad")])
+def test_other_formats_are_told_the_way(tmp_path: Path, name: str, mend: str) -> None:
+    (tmp_path / name).write_bytes(b"\x1f\x8b")
+    with pytest.raises(FormatError, match=mend):
+        read_st(tmp_path / name)
 
 
 def test_missing_file(tmp_path: Path) -> None:
