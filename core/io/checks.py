@@ -145,6 +145,10 @@ def _empty(adata: AnnData, rows: str, columns: str) -> list[Check]:
         return []
     present = sparse.csr_matrix(adata.X) != 0
     findings = []
+    mends = {
+        1: "They are kept; filter them if they lie outside the tissue.",
+        0: "The choice of features leaves them out.",
+    }
     for axis, noun in ((1, rows), (0, columns)):
         empty = int(np.count_nonzero(np.asarray(present.sum(axis=axis)).ravel() == 0))
         if empty:
@@ -153,7 +157,7 @@ def _empty(adata: AnnData, rows: str, columns: str) -> list[Check]:
                     "warning",
                     f"Empty {noun}",
                     f"{_counted(empty, noun)} without any value.",
-                    "They are kept; filter them if they lie outside the tissue.",
+                    mends[axis],
                 )
             )
     return findings

@@ -117,17 +117,21 @@ def _to_8_bit(values: np.ndarray) -> np.ndarray:
 
 
 def as_rgb(pixels: object) -> np.ndarray | None:
-    """An image array as (H, W, 3) uint8: gray or RGB(A), uint8 or float in [0, 1] as scanpy reads them; else None."""
+    """An image array as (H, W, 3) uint8: gray or RGB(A), of bytes, of 16 bits, or of floats up to 1 (as scanpy reads
+    them) or up to 255; else None."""
     array = np.asarray(pixels)
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
-    if array.ndim != 3 or array.shape[2] not in (3, 4) or array.size == 0 or array.dtype.kind not in "fu":
+    if array.ndim != 3 or array.shape[2] not in (3, 4) or array.size == 0 or array.dtype.kind not in "fui":
         return None
-    if array.dtype.kind == "f":
-        array = np.clip(np.nan_to_num(array) * 255.0 + 0.5, 0, 255)
-    elif array.dtype != np.uint8:
-        array = array >> (8 * (array.dtype.itemsize - 1))
-    return np.ascontiguousarray(array[:, :, :3], dtype=np.uint8)
+    array = array[:, :, :3]
+    if array.dtype != np.uint8:
+        array = np.nan_to_num(array)
+        largest = array.max()
+        whole = array.dtype.kind != "f" or largest > 2  # interpolation takes floats a little beyond 1
+        top = next((t for t in (255, 65_535) if largest <= t), float(largest)) if whole else 1.0
+        array = np.clip(array * (255.0 / top) + 0.5, 0, 255)
+    return np.ascontiguousarray(array, dtype=np.uint8)
 
 
 def attach_image(adata: AnnData, path: str | Path, scale: float | None = None) -> None:

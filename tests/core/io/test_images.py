@@ -133,6 +133,8 @@ def test_cut_image_other_formats_and_missing(tmp_path: Path) -> None:
 def test_as_rgb() -> None:
     np.testing.assert_array_equal(as_rgb(PIXELS), PIXELS)
     np.testing.assert_array_equal(as_rgb((PIXELS / 255).astype(np.float32)), PIXELS)
+    for other in (PIXELS.astype(np.float64), PIXELS.astype(np.int64), PIXELS.astype(np.uint16) * 257):
+        np.testing.assert_array_equal(as_rgb(other), PIXELS)
     assert as_rgb(PIXELS[..., 0]).shape == (20, 30, 3)
     assert as_rgb(np.zeros((3, 3, 7))) is None
     assert as_rgb("text") is None
