@@ -47,6 +47,8 @@ def check_sm(adata: AnnData) -> list[Check]:
 
 #: columns of obs that have one level for each section
 SECTION_COLUMNS = ("library_id", "sample", "sample_id", "batch", "slide", "orig.ident")
+#: a gap this wide, as a share of the extent, is wider than between the pieces of a section
+APART = 0.25
 SINGULAR = {"intensities": "intensity"}
 
 
@@ -211,10 +213,26 @@ def _coordinates(adata: AnnData, rows: str) -> list[Check]:
         return finding("warning", found, "Two sections in one file? Import them as two samples.")
     if len(xy) == 0:
         return []
+    for axis, name in enumerate("xy"):
+        low, high = _widest_gap(xy[:, axis])
+        if high - low > APART * np.ptp(xy[:, axis]):
+            before = int(np.count_nonzero(xy[:, axis] <= low))
+            found = f"{before:,} and {len(xy) - before:,} {rows} lie far apart ({name} {low:,.6g} and {high:,.6g})."
+            return finding("warning", found, "Two sections in one file? Import them as two samples.")
     (x0, y0), (x1, y1) = xy.min(axis=0), xy.max(axis=0)
     source = notes.noted(adata, notes.COORDINATES_FROM)
     taken = f", taken from {source}" if source else ""
     return finding("ok", f"x {x0:,.6g} to {x1:,.6g}, y {y0:,.6g} to {y1:,.6g}{taken}.")
+
+
+def _widest_gap(values: np.ndarray) -> tuple[float, float]:
+    """Where the widest gap among *values* (n,) begins and ends; equal where it is not much wider than others."""
+    ordered = np.unique(values)
+    gaps = np.diff(ordered)
+    if len(gaps) == 0 or gaps.max() < 5 * np.median(gaps):
+        return 0.0, 0.0
+    i = int(np.argmax(gaps))
+    return float(ordered[i]), float(ordered[i + 1])
 
 
 @dataclass(frozen=True)

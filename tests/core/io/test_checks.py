@@ -119,6 +119,18 @@ def test_coordinates() -> None:
         assert blocking(check_sm(adata)) == ["Coordinates"], change
 
 
+def test_sections_side_by_side(data_dir: Path) -> None:
+    """Both sections of a slide measured in one run, as many imzML have them; no real section is taken for two."""
+    for path in sorted(data_dir.glob("*/s[tm].h5ad")):
+        section = read_st(path) if path.stem == "st" else read_sm(path)
+        assert not any("far apart" in c.found for c in (check_st if path.stem == "st" else check_sm)(section))
+    other = section.copy()
+    other.obs_names = other.obs_names + "-2"
+    other.obsm["spatial"] = other.obsm["spatial"] + [2 * np.ptp(other.obsm["spatial"][:, 0]), 0]
+    both = anndata.concat([section, other], merge="same")
+    assert any(f"{section.n_obs:,} and {section.n_obs:,} pixels lie far apart (x" in c.found for c in check_sm(both))
+
+
 def test_two_pixels_at_one_place() -> None:
     adata = st()
     adata.obsm["spatial"][1] = adata.obsm["spatial"][0]
