@@ -15,7 +15,7 @@
   function reset(stage) {
     Object.assign(s, {
       stage, scene: {}, params: { ...A.manual.IDENTITY }, undo: [], redo: [], tool: "move", mode: "manual", look: "blend",
-      swipe: 0.5, view: null, groups: [], range: [0, 1], shown: { histology: 1, spots: 0.5, spotColor: "#5b6b80" },
+      swipe: 0.5, view: null, looked: false, groups: [], range: [0, 1], shown: { histology: 1, spots: 0.5, spotColor: "#5b6b80" },
       opacity: 0.6, live: null, aligned: null, picture: null, frames: 0, marks: [], pending: null, marked: null,
       published: undefined, cursor: null, hot: null, compared: null, compare: null, arrivals: [],
     });
@@ -70,14 +70,18 @@
     if (first) requestAnimationFrame(() => { const base = queued; queued = null; paintNow(base); });
   };
 
-  // ST, and SM where an affine map puts it
+  // ST, and SM where it lies
   function whole(shown) {
     const corners = shown.filter((content) => content.matrix).flatMap(({ matrix }) => {
       const { x0, y0, x1, y1 } = s.scene.smBox;
       return [[x0, y0], [x1, y0], [x0, y1], [x1, y1]].flatMap(([x, y]) => draw.apply(matrix, x, y));
     });
     const { x0, y0, x1, y1 } = s.scene.box;
-    return draw.bounds([x0, y0, x1, y1, ...corners]);
+    const placed = shown.filter((content) => content.xy).flatMap(({ xy }) => {
+      const box = draw.bounds(xy);
+      return [box.x0, box.y0, box.x1, box.y1];
+    });
+    return draw.bounds([x0, y0, x1, y1, ...corners, ...placed]);
   }
 
   function paintNow(withBase) {
@@ -159,7 +163,7 @@
   }
 
   const actions = Object.assign(A.actions = A.actions || {}, {
-    fit: () => { s.view = null; A.paint(true); },
+    fit: () => { s.view = null; s.looked = false; A.paint(true); },
     move: () => setTool("move"),
     pan: () => setTool("pan"),
     pairs: () => A.setMode("pairs"),
@@ -196,6 +200,7 @@
       if (drag.moving) return A.manual.dragged(drag, event);
       if (!drag.far) return;
       if (drag.mark >= 0) return A.marks.move(side(), drag.mark, ...at(event));
+      s.looked = true;
       s.view = [...drag.view.slice(0, 4), drag.view[4] + dx, drag.view[5] + dy];
       A.paint(true);
     });
@@ -214,6 +219,7 @@
       if (!s.view) return;
       const [x, y] = at(event);
       const factor = Math.exp(-event.deltaY * 0.0015);
+      s.looked = true;
       s.view = draw.multiply([factor, 0, 0, factor, x - factor * x, y - factor * y], s.view);
       A.paint(true);
     }, { passive: false });
@@ -297,7 +303,9 @@
     ]);
     if (!A.mounted()) return null;
     s.scene = { ...scene, st, sm, picture: image, box: draw.bounds(st), smBox: draw.bounds(sm) };
+    if (aligned !== s.aligned && !s.looked) s.view = null; // all of it is seen, unless somebody looks at a detail
     s.aligned = aligned;
+    all('[data-param="histology"]').forEach((row) => { row.hidden = !image; });
     if (!s.groups.length || s.count !== sm.length) colour(null);
     s.count = sm.length;
     if (!same || !s.byHand) A.restore();
@@ -309,6 +317,9 @@
     remakeRaster();
     return { key: scene.key, pixels: sm.length / 2, spots: st.length / 2 };
   }
+
+  // three digits; an exponent only where there are many more
+  const short = (v) => (Math.abs(v) < 1e6 ? Number(v.toPrecision(3)).toLocaleString("en") : v.toPrecision(3));
 
   // colour: {values_url} | {components_url, shown: 1 or 3} | {outline: [indices]} | null for one plain colour
   async function colour(choice) {
@@ -326,8 +337,8 @@
     const legend = document.getElementById("align-legend");
     if (legend) {
       legend.hidden = !ramp;
-      legend.querySelector("[data-low]").textContent = s.range[0].toPrecision(3);
-      legend.querySelector("[data-high]").textContent = s.range[1].toPrecision(3);
+      legend.querySelector("[data-low]").textContent = short(s.range[0]);
+      legend.querySelector("[data-high]").textContent = short(s.range[1]);
       legend.querySelector("[data-label]").textContent = choice?.label || "";
     }
     remakeRaster();

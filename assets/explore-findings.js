@@ -102,7 +102,7 @@
       const feature = this.active && this.annotations.feature(this.active);
       const summary = this.summary && { ...this.summary, saved: feature ? feature.properties.name : null, drawable: this.page.meta.frame === "st" };
       ns.panels.selection($("explore-selection"), summary, {
-        name: this.regions.freeName("Region"), onSave: (name) => this.saveSelection(name), onMarkers: () => this.askMarkers(),
+        name: this.regions.freeName("Region"), noun: this.page.result.noun, onSave: (name) => this.saveSelection(name), onMarkers: () => this.askMarkers(),
         onClear: () => this.clearSelection(), onInvert: () => { this.active = null; this.steps.push({ op: "invert" }); this.applySteps(); this.paintShapes(); },
       });
     }

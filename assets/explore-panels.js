@@ -172,21 +172,21 @@
       nodes.push(h("div", { class: "ex-pair" }, h("span", { class: "ex-pair-y" }, `${view.labels[0]} →`),
         h("div", { class: "ex-square", style: `--n:${ns.colour.SIDE}` }, cells), h("span", { class: "ex-pair-x" }, `${view.labels[1]} →`)));
     } else {
-      const shown = view.categories.filter((c) => !c.hidden).slice(0, 8);
+      const seen = view.categories.filter((c) => !c.hidden), shown = seen.slice(0, seen.length === 9 ? 9 : 8);
       nodes.push(h("ul", { class: "ex-keys" }, shown.map((c) => h("li", {}, h("i", { style: `background:${c.colour}` }), c.name)),
-        view.categories.length > 8 ? h("li", { class: "sm-muted" }, `and ${view.categories.length - 8} more`) : null));
+        seen.length > shown.length ? h("li", { class: "sm-muted" }, `and ${seen.length - shown.length} more`) : null));
     }
     if (view.missing) nodes.push(h("div", { class: "ex-missing" }, h("i", { style: `background:${ns.colour.MISSING}` }), "no value"));
     host.replaceChildren(...nodes);
   }
 
   /** Numbers of a selection, and the ways on from it. */
-  function selection(host, summary, { onSave, onMarkers, onClear, onInvert, name }) {
+  function selection(host, summary, { onSave, onMarkers, onClear, onInvert, name, noun }) {
     host.hidden = !summary;
     if (!summary) return host.replaceChildren();
     const { number } = ns.colour;
     const { value } = summary;
-    const facts = [["Spots", count(summary.spots)], ["Tissue area", summary.area_mm2 === null ? "–" : `${number(summary.area_mm2)} mm²`]];
+    const facts = [[noun[0].toUpperCase() + noun.slice(1), count(summary.spots)], ["Tissue area", summary.area_mm2 === null ? "–" : `${number(summary.area_mm2)} mm²`]];
     if (value) facts.push([`Mean ${value.name}`, `${number(value.inside)}  ·  rest ${number(value.outside)}`]);
     const input = h("input", { class: "form-control form-control-sm", value: name, maxlength: "80", "aria-label": "Name of the new region",
       "data-key": "selection-name", onkeydown: (e) => { if (e.key === "Enter") { e.preventDefault(); onSave(e.target.value); } } });

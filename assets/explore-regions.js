@@ -61,11 +61,12 @@
       const { features } = this.document;
       try {
         const { geometries, aligned } = await this.annotations.ask("carry", { geometries: features.map((f) => f.geometry), to: "sm" });
-        this.aligned = aligned.sm === this.page.meta.result ? aligned.result : null;
-        this.carried = new Map(features.map((f, i) => [f.id, { ...f, geometry: geometries[i] }]));
+        this.aligned = aligned?.sm === this.page.meta.result ? aligned.result : null;
+        // null: not aligned yet, as the note on the view says
+        this.carried = geometries && new Map(features.map((f, i) => [f.id, { ...f, geometry: geometries[i] }]));
       } catch (error) {
-        if (error.status === undefined) this.page.say(ns.words(error), "stop");
-        this.carried = this.aligned = null; // not aligned yet: the note on the view says so
+        this.page.say(ns.words(error), "stop");
+        this.carried = this.aligned = null;
       }
     }
 
@@ -152,7 +153,8 @@
     duplicate(id) {
       const feature = this.annotations.feature(id);
       if (!feature) return;
-      const step = (this.page.meta?.spot.pitch_px || 0) * 2;
+      const [x0, y0, x1, y1] = ns.geometry.bounds(ns.shapeParts(feature).flat());
+      const step = Math.max(x1 - x0, y1 - y0) / 8; // of the shape, not of the spots: they may be of another frame
       const moved = (value) => (Array.isArray(value[0]) ? value.map(moved) : [value[0] + step, value[1] + step]);
       const { locked, ...properties } = feature.properties;
       const geometry = placed({ ...feature.geometry, coordinates: moved(feature.geometry.coordinates) });
@@ -347,6 +349,7 @@
       try {
         const { measures } = await page.data.measures(measuring.signal);
         this.measures = new Map(Object.entries(measures));
+        this.noun = page.result.noun; // of what was measured
         this.paint();
         this.paintSaved();
       } catch (error) {

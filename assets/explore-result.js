@@ -89,10 +89,13 @@
       return { kind: "number", label: hit.name + (log ? ", log" : ""), ...ns.colour.continuous(values || nothing, options) };
     }
 
+    /** What its places are called. */
+    get noun() { return this.meta.spot.symbol === "square" ? "pixels" : "spots"; }
+
     countText() {
-      const { meta } = this, unit = meta.spot.symbol === "square" ? "pixels" : "spots";
+      const { meta } = this;
       const size = meta.um_per_px ? ` · ${Math.round(meta.spot.diameter_px * meta.um_per_px)} µm` : "";
-      return `${ns.panels.count(meta.n_obs)} ${unit}${size}`;
+      return `${ns.panels.count(meta.n_obs)} ${this.noun}${size}`;
     }
 
     /** Give a view the places and the form of the spots of this result. */

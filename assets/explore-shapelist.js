@@ -61,7 +61,7 @@
 
     row(feature, before) {
       const { measures, marked, findings } = this.regions, { id, properties: p } = feature;
-      const renaming = this.renaming === `name-${id}`, size = sizeOf(p.kind, measures.get(id));
+      const renaming = this.renaming === `name-${id}`, size = sizeOf(p.kind, measures.get(id), this.regions.noun);
       const key = JSON.stringify([p.name, p.color, p.class, p.locked, p.kind, size, id === findings.active, marked.has(id), renaming]);
       return before?.key === key ? before : { key, node: this.line(feature, size, renaming) };
     }
@@ -211,11 +211,11 @@
     }
   }
 
-  const sizeOf = (kind, m) => {
+  const sizeOf = (kind, m, noun) => {
     if (!m) return "";
     const { count } = ns.panels, { number } = ns.colour;
-    if (kind === "trajectory") return `${m.length_mm === null ? "" : `${number(m.length_mm)} mm · `}${count(m.spots)} spots`;
-    return `${count(m.spots)} spots${m.area_mm2 === null ? "" : ` · ${number(m.area_mm2)} mm²`}`;
+    if (kind === "trajectory") return `${m.length_mm === null ? "" : `${number(m.length_mm)} mm · `}${count(m.spots)} ${noun}`;
+    return `${count(m.spots)} ${noun}${m.area_mm2 === null ? "" : ` · ${number(m.area_mm2)} mm²`}`;
   };
 
   const rimOf = (m) => (m?.perimeter_mm ? `Perimeter ${ns.colour.number(m.perimeter_mm)} mm` : "");

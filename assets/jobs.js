@@ -8,7 +8,7 @@
   const IDLE_MS = 5000;
   const ACTIVE = ["queued", "running", "cancelling"];
   const TITLES = {
-    st: "ST import", sm: "SM import", align: "Align", reassign: "Reassign", features: "Features", integrate: "CVAE",
+    st: "ST import", sm: "SM import", align: "Align", reassign: "Reassign", features: "Features", integrate: "Training",
     cluster: "Clusters", demo: "Demonstration", export: "Export", spots: "Table of the spots",
     markers: "Markers",
   };
@@ -19,6 +19,7 @@
   let timer = null;
   let asking = false;
   let failures = 0;
+  let opened = 0; // when the page of this project was opened, in ms as performance.now() counts
 
   function projectOfPage() {
     const parts = window.location.pathname.split("/");
@@ -71,6 +72,7 @@
   }
 
   function reset(here) {
+    if (project !== null) opened = performance.now();
     project = here;
     seq = 0;
     jobs = new Map();
@@ -81,7 +83,7 @@
     const asked = project;
     try {
       const url = "/api/jobs?project=" + encodeURIComponent(asked) + "&since=" + seq;
-      const response = await SM.api(url);
+      const response = await SM.api(url, seq ? {} : { cache: "no-store" }); // the first answer tells the time
       if (response.status !== 304 && asked === project) take(await response.json());
       failures = 0;
     } catch (error) {
@@ -95,17 +97,23 @@
   function take(answer) {
     const first = seq === 0;
     const changed = answer.jobs || [];
-    const ended = changed.filter((j) => !ACTIVE.includes(j.state) && !(first && !jobs.has(j.id)));
+    // at first, only what ended while the page was on its way: what it shows may be older; what is older still it knows
+    const since = answer.now - (performance.now() - opened) / 1000; // s, by the server's clock
+    const ended = changed.filter((j) => !ACTIVE.includes(j.state) && (!first || j.finished > since));
     changed.forEach((j) => jobs.set(j.id, j));
     const moved = answer.seq !== seq && (first || changed.length);
     seq = Math.max(seq, answer.seq || 0);
     if (moved) window.dash_clientside.set_props("jobs", { data: { project, seq, jobs: sorted() } });
+    changed.filter((j) => ACTIVE.includes(j.state)).forEach((j) => SM.forget(about(j)));
     if (!ended.length) return;
     window.dash_clientside.set_props("jobs-ended", { data: { seq, jobs: ended } });
     ended.filter((j) => j.state === "failed").forEach((j) => SM.toast({
-      level: "danger", title: SM.jobTitle(j) + " failed", text: firstLine(j.error), mend: "",
+      level: "danger", title: SM.jobTitle(j) + " failed", text: firstLine(j.error), mend: "", about: about(j),
     }));
   }
+
+  // a failure is news until the same is tried again
+  const about = (job) => `${job.kind} ${job.sample}`;
 
   function firstLine(text) {
     return String(text || "").split("\n")[0].slice(0, 300);
@@ -118,7 +126,7 @@
   // ---- the tray -----------------------------------------------------------------------------------------------------
 
   function summary(active) {
-    const main = active.find((j) => j.state !== "queued") || active[0];
+    const main = active.find((j) => j.state !== "queued") || active[active.length - 1]; // the next in turn
     const parts = [active.length + (active.length === 1 ? " job" : " jobs")];
     if (main.state === "queued") parts.push(SM.jobTitle(main) + " waits");
     else parts.push(SM.jobTitle(main) + " " + Math.round(100 * main.fraction) + "%");

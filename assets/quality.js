@@ -129,11 +129,11 @@
     draw() {
       if (!this.metrics || !this.element.isConnected) return;
       const found = pass(this.metrics, this.n);
-      this.count.textContent = `${found.kept.toLocaleString("en")} of ${this.n.toLocaleString("en")} spots stay`;
+      this.count.textContent = `${found.kept.toLocaleString("en")} of ${this.n.toLocaleString("en")} ${this.element.dataset.places} stay`;
       for (const metric of this.metrics) {
         const missed = found.missed[metric.setting];
         metric.note.textContent = missed ? `${missed.toLocaleString("en")} out` : "";
-        metric.range.setAttribute("aria-valuetext", `${metric.limit}, ${found.kept} of ${this.n} spots stay`);
+        metric.range.setAttribute("aria-valuetext", `${metric.limit}, ${found.kept} of ${this.n} ${this.element.dataset.places} stay`);
         this.bars(metric);
       }
       this.spots(found.keep);

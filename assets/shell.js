@@ -108,9 +108,14 @@
     [alert.text, alert.mend].filter(Boolean).forEach((t) => box.append(SM.element("p", "", t)));
     const same = Array.from(region.children).find((c) => c.textContent === box.textContent);
     if (same) same.remove();
+    if (alert.about) SM.forget(alert.about);
+    box.dataset.about = alert.about || "";
     region.append(box);
     if (alert.level === "success" || alert.level === "info") setTimeout(() => box.remove(), 6000);
   };
+
+  // What was said about something that is no longer so.
+  SM.forget = (about) => document.querySelectorAll(`#toasts [data-about="${about}"]`).forEach((box) => box.remove());
 
   // ---- theme --------------------------------------------------------------------------------------------------------
 
@@ -164,6 +169,11 @@
     const link = document.querySelector('.sm-step[href$="/' + page + '"]');
     if (link) link.click();
   }
+
+  // a new name is typed over the one that is suggested
+  document.addEventListener("focusin", ({ target }) => {
+    if (target.matches("#name-form input")) requestAnimationFrame(() => target.select()); // its value comes after the focus
+  });
 
   function command(event) {
     const key = event.key.toLowerCase();

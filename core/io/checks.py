@@ -58,6 +58,11 @@ def _counted(n: int, noun: str, one: str = "", many: str = "") -> str:
     return f"{n:,} {word} {verb}".rstrip()
 
 
+def _number(value: float) -> str:
+    """'37,057,800', '1,033', '0.25': never an exponent for what is only large."""
+    return f"{value:,.0f}" if value >= 1e6 else f"{value:,.6g}"
+
+
 def _shape(adata: AnnData, rows: str, columns: str) -> list[Check]:
     n, m = adata.shape
     size = f"{_counted(n, rows)} × {_counted(m, columns)}"
@@ -108,7 +113,7 @@ def _values(adata: AnnData, noun: str) -> list[Check]:
         )
     if not findings and values.size:
         findings.append(
-            Check("ok", "Values", f"All {noun} are finite and none is negative (largest {values.max():,.6g}).")
+            Check("ok", "Values", f"All {noun} are finite and none is negative (largest {_number(values.max())}).")
         )
     return findings
 

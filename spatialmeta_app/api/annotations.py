@@ -108,8 +108,11 @@ def stroke(sample: str) -> dict[str, Any]:
 @bp.post("/carry")
 def carry(sample: str) -> dict[str, Any]:
     """``{geometries, to}`` -> ``{geometries, aligned}`` through the chosen alignment *aligned*: *to* 'st' from pixels
-    of the SM section as measured, or *to* 'sm' from the frame of the ST image."""
+    of the SM section as measured, or *to* 'sm' from the frame of the ST image. Where shapes lie in a section that is
+    not aligned has an answer too: nowhere yet, both null."""
     body, workspace = json_body("geometries", "to"), backend().workspace
+    if body["to"] == "sm" and carrying.registration_of(workspace, sample) is None:
+        return {"geometries": None, "aligned": None}
     geometries = carrying.carried(workspace, sample, body["geometries"], to=body["to"])
     aligned = workspace.choices(sample)["align"]
     return {"geometries": geometries, "aligned": {"result": aligned.id, "sm": aligned.inputs.get("sm")}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from typing import Any
 
@@ -23,7 +24,8 @@ MOST_JOBS = 200
 
 @bp.get("")
 def changed() -> flask.Response:
-    """``?project=&since=`` -> ``{seq, jobs}``: those that changed after *since*, newest first; 304 where nothing did.
+    """``?project=&since=`` -> ``{seq, now, jobs}``: those that changed after *since*, newest first; 304 where nothing
+    did. *now* is the server's time, s.
 
     Without a project: one's own jobs, of all projects.
     """
@@ -33,7 +35,7 @@ def changed() -> flask.Response:
     seq = store.seq()  # read first: a change in between is told twice, not never
     user = None if project else current_user()
     jobs = store.jobs(project, since, user)[:MOST_JOBS]
-    response = flask.jsonify(seq=seq, jobs=[shown(job) for job in jobs])
+    response = flask.jsonify(seq=seq, now=time.time(), jobs=[shown(job) for job in jobs])
     newest = max((job.seq for job in jobs), default=since)
     response.set_etag(f"{newest}-{len(jobs)}-{since}")
     response.headers["Cache-Control"] = "private, no-cache"

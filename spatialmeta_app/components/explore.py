@@ -131,15 +131,15 @@ def _percent(id: str, label: str, value: float) -> html.Label:
 def _marks(controls: Controls) -> list[Component]:
     histology = _slider(Explore.HISTOLOGY, "Histology", controls.histology, 0, 100)
     in_pixels = controls.dot is not None
-    units = [{"label": "true size (µm)", "value": "um"}, {"label": "pixels", "value": "px"}]
+    units = [{"label": "true size", "value": "um"}, {"label": "pixels", "value": "px"}]
     chosen = "px" if in_pixels else "um"
     unit = dbc.Select(id=Explore.UNIT, options=units, value=chosen, size="sm", class_name="ex-unit")
     return [
         html.Div(histology, id=Explore.HISTOLOGY_ROW),
-        *_slider(Explore.SPOTS, "Spots", controls.spots, 0, 100),
-        head("Spot size", _labelled(Explore.UNIT, "Unit of the spot size", unit)),
-        html.Div(_range_input(Explore.SIZE, controls.size, 25, 300, "Spot size in percent"), id=Explore.SIZE_ROW),
-        html.Div(_range_input(Explore.DOT, controls.dot or 6, 1, 40, "Spot size in pixels"), id=Explore.DOT_ROW),
+        *_slider(Explore.SPOTS, "Dots", controls.spots, 0, 100),
+        head("Dot size", _labelled(Explore.UNIT, "Unit of the dot size", unit)),
+        html.Div(_range_input(Explore.SIZE, controls.size, 25, 300, "Dot size in percent"), id=Explore.SIZE_ROW),
+        html.Div(_range_input(Explore.DOT, controls.dot or 6, 1, 40, "Dot size in pixels"), id=Explore.DOT_ROW),
     ]
 
 

@@ -117,7 +117,7 @@ def contents(found: Contents | None, parts: Sequence[str], way: str) -> html.Div
     kinds = ", ".join(f"{n:,} {'genes' if k == 'ST' else 'metabolites'}" for k, n in found.features.items())
     title = html.P(
         [
-            html.B(f"AnnData, {found.n_obs:,} spots × {found.n_vars:,} features"),
+            html.B(f"AnnData, {found.n_obs:,} {found.place}s × {found.n_vars:,} features"),
             f" ({kinds}), after the step {TITLES[found.base.step]}.",
         ]
     )

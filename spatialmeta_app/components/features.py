@@ -45,6 +45,7 @@ def layout(
     """
     absent = [name for kind, names in OF_KIND.items() if kind not in kinds for name in names]
     left = steps.settings(STEP, STEPS[STEP].Config, values=values, without=(*THRESHOLDS, *absent))
+    places = "pixels" if tuple(kinds) == (keys.SM,) else "spots"
     centre = [
         html.Div(
             [
@@ -55,7 +56,7 @@ def layout(
             ],
             className="sm-panel sm-fill sm-flush",
         ),
-        panel("Quality of the spots", quality(values, source, available)),
+        panel(f"Quality of the {places}", quality(values, source, available, places)),
     ]
     right = [
         panel(
@@ -121,7 +122,7 @@ def table(
     """
     if not total:
         return html.Div("No feature fits.", className="sm-muted")
-    columns = COLUMNS if samples < 2 else (*COLUMNS, ("samples", "Samples"))
+    columns = COLUMNS if samples < 2 else (*COLUMNS, ("samples", "n"))
     head_cells = [_header(column, title, order) for column, title in columns]
     picture = html.Th(html.Span("Map", className="visually-hidden"))
     header = html.Thead(html.Tr([picture, *head_cells, html.Th("In", title="Goes into the model")]))
@@ -136,7 +137,8 @@ def _header(column: str, title: str, order: Mapping[str, Any]) -> html.Th:
     arrow = icon("caret-down-fill" if order["descending"] else "caret-up-fill") if active else None
     direction = ("descending" if order["descending"] else "ascending") if active else "none"
     button = html.Button([title, arrow], id={"features-sort": column}, className="sm-sort", n_clicks=0)
-    return html.Th(button, className="" if column == "name" else "sm-num", **{"aria-sort": direction})
+    about = {"title": "Samples in which it is variable"} if column == "samples" else {}
+    return html.Th(button, className="" if column == "name" else "sm-num", **about, **{"aria-sort": direction})
 
 
 def _row(row: FeatureRow, columns: Sequence[str], *, result: str, pinned: set[str], dropped: set[str]) -> html.Tr:
@@ -187,8 +189,8 @@ def _mark(kind: str, icon_name: str, name: str, on: bool) -> html.Button:
     )  # fmt: skip
 
 
-def quality(values: Mapping[str, Any] | None, source: str, available: Sequence[str]) -> html.Div:
-    """A histogram and a slider for each threshold; assets/quality.js draws and counts."""
+def quality(values: Mapping[str, Any] | None, source: str, available: Sequence[str], places: str) -> html.Div:
+    """A histogram and a slider for each threshold; assets/quality.js draws and counts the *places*."""
     known = {o.name: o for o in options(STEPS[STEP].Config) if o.name in THRESHOLDS}
     shown = {name: (values or {}).get(name, option.default) for name, option in known.items()}
     metrics = [
@@ -197,13 +199,13 @@ def quality(values: Mapping[str, Any] | None, source: str, available: Sequence[s
         if column in available
     ]
     if not metrics:
-        return html.Div("Run the step before again to see the quality of its spots.", className="sm-muted")
+        return html.Div(f"Run the step before again to see the quality of its {places}.", className="sm-muted")
     fields = html.Div(
         [_threshold(known[m["setting"]], shown[m["setting"]]) for m in metrics], className="sm-qc-metrics"
     )
-    chart = html.Canvas(className="sm-qc-map", role="img", **{"aria-label": "Map of the spots that stay"})
-    count = html.Div("Reading the spots …", className="sm-qc-count sm-note sm-num", role="status")
-    data = {"data-result": source, "data-metrics": json.dumps(metrics)}
+    chart = html.Canvas(className="sm-qc-map", role="img", **{"aria-label": f"Map of the {places} that stay"})
+    count = html.Div(f"Reading the {places} …", className="sm-qc-count sm-note sm-num", role="status")
+    data = {"data-result": source, "data-places": places, "data-metrics": json.dumps(metrics)}
     return html.Div([html.Div([count, fields]), chart], id=Features.QC, className="sm-qc", **data)
 
 

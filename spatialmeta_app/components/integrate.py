@@ -42,6 +42,7 @@ def layout(values: dict[str, Any] | None, cluster_values: dict[str, Any] | None,
                 ],
                 className="sm-pair",
             ),
+            html.Div(steps.progress(FOLLOWING), className="mb-2"),
             button_link("Open in Explore", f"{address}/explore", icon_name="compass"),
         ),
         steps.runs_panel(STEP, "Runs of the model"),
@@ -96,7 +97,9 @@ def _number(value: Any) -> str:
 
 
 def _clusters(values: dict[str, Any] | None) -> html.Details:
-    form = steps.settings(FOLLOWING, STEPS[FOLLOWING].Config, values=values, title="Clusters")
+    form = steps.settings(
+        FOLLOWING, STEPS[FOLLOWING].Config, values=values, title="Clusters", with_progress=False
+    )  # beside the maps, in sight while the form is folded
     summary = html.Summary("Clusters, after the training")
     return html.Details([summary, form], className="sm-fold sm-panel sm-second")
 

@@ -81,10 +81,12 @@ def number(value: float | int | None, unit: str = "", digits: int = 3) -> html.S
 
 
 def format_number(value: float | int | None, unit: str = "", digits: int = 3) -> str:
-    """``3120 -> '3,120'``, ``0.00012 -> '0.00012'``, ``None -> '–'``; *digits* significant ones for fractions."""
+    """``3120 -> '3,120'``, ``1402.3 -> '1,402'``, ``0.00012 -> '0.00012'``, ``None -> '–'``; *digits* significant ones
+    for fractions. No exponent below a milliard."""
     if value is None or math.isnan(value):
         return "–"
-    text = f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}g}"
+    whole = isinstance(value, int) or 10**digits <= abs(value) < 1e9
+    text = f"{value:,.0f}" if whole else f"{value:,.{digits}g}"
     return f"{text} {unit}".strip()
 
 

@@ -58,7 +58,7 @@ FILE_ICONS = {
 
 def files(uploads: Sequence[Upload], section: Section) -> list[Component]:
     """The files a slot holds; *section* is what their import makes."""
-    state = section.job.state if section.job else "done" if section.result else ""
+    state = section.job.state if section.job else "done" if section.result and not section.waits_for else ""
     name, title = FILE_ICONS.get(state, FILE_ICONS[""])
     return [
         html.Div(
@@ -123,18 +123,16 @@ def section_tile(section: Section) -> html.Div:
     spots, features = UNITS[section.kind]
     title = TITLES[section.kind]
     busy = _busy(section)
+    waits = f"Waits for {section.waits_for}." if section.waits_for else ""
     if section.result is None:
-        hint = (
-            f"Waits for {section.waits_for}."
-            if section.waits_for
-            else f"No {section.kind.upper()} file yet: choose or drop one."
-        )
+        hint = waits or f"No {section.kind.upper()} file yet: choose or drop one."
         return tile(title, Picture(), "", "" if busy else hint, busy)
     summary = section.result.summary
     size = f"{format_number(summary['n_obs'])} {spots} × {format_number(summary['n_vars'])} {features}"
     has_map = not any(f.title == "Coordinates" and f.level == "blocking" for f in section.findings)
     picture = map_of(section.result) if has_map else Picture()
-    return tile(title, picture, size, "" if has_map else "No coordinates to draw.", busy)
+    over = busy or (html.Div(waits, className="sm-veil sm-busy") if waits else None)
+    return tile(title, picture, size, "" if has_map else "No coordinates to draw.", over)
 
 
 def tile(title: str, picture: Picture, about: str, hint: str, busy: Children) -> html.Div:

@@ -80,35 +80,39 @@ def settings(
     after: Children = None,
     without: tuple[str, ...] = (),
     verb: tuple[str, str] | None = None,
+    with_progress: bool = True,
 ) -> html.Section:
     """The form of *step* with Run, the job's progress and the command line under it, always in sight.
 
-    *verb* is what the button says, with its icon, where it is not the usual one of the step.
+    *verb* is what the button says, with its icon, where it is not the usual one of the step. A page that shows the
+    progress elsewhere takes none here.
     """
     fields = html.Div(
         [before, config_form(kind, step, values=values, without=without), after], className="sm-scroll", tabIndex="0",
         role="group", **{"aria-label": f"Settings of {TITLES.get(step, step)}"},
     )  # fmt: skip
+    run = run_controls(step, *(verb or (VERBS[step], "play-fill")), with_progress=with_progress)
     return html.Section(
-        panel(title, fields, run_controls(step, *(verb or (VERBS[step], "play-fill"))), class_name="sm-settings"),
+        panel(title, fields, run, class_name="sm-settings"),
         className="sm-grow",
         **{"aria-label": title},
     )
 
 
-def run_controls(step: str, verb: str, icon_name: str) -> html.Div:
+def run_controls(step: str, verb: str, icon_name: str, *, with_progress: bool = True) -> html.Div:
     """Run, progress with Cancel, error, command line."""
-    return html.Div([run_button(step, verb, icon_name), _command(step)], className="sm-run")
+    run = run_button(step, verb, icon_name, with_progress=with_progress)
+    return html.Div([run, _command(step)], className="sm-run")
 
 
-def run_button(step: str, verb: str, icon_name: str) -> html.Div:
+def run_button(step: str, verb: str, icon_name: str, *, with_progress: bool = True) -> html.Div:
     """Run with the progress of its job."""
     id = Steps.of(Steps.RUN, step)
     button = dbc.Button([icon(icon_name, className="me-1"), verb], id=id, className="w-100", n_clicks=0)
-    return html.Div([button, _progress(step)])
+    return html.Div([button, progress(step) if with_progress else None])
 
 
-def _progress(step: str) -> html.Div:
+def progress(step: str) -> html.Div:
     cancel = html.Button(
         "Cancel", id=Steps.of(Steps.CANCEL, step), className="btn btn-sm btn-outline-danger", n_clicks=0,
         **{"aria-label": f"Cancel {TITLES.get(step, step)}"},
@@ -139,9 +143,9 @@ def _command(step: str) -> html.Details:
 
 
 def notice(view: StepView) -> dbc.Alert | None:
-    """Why the chosen result is out of date, and what to do; nothing where it is fresh."""
+    """Why the chosen result is out of date, and what to do; nothing where it is fresh, or made anew just now."""
     run = view.chosen
-    if run is None or not run.stale:
+    if run is None or not run.stale or (view.job and view.job.active):
         return None
     reasons = [html.Span(reason + " ") for reason in run.stale]
     again = html.Button(

@@ -40,7 +40,7 @@ def small_multiples(
         cols=columns,
         subplot_titles=[names.get(p, p.replace("_", " ")) for p in panels],
         vertical_spacing=BETWEEN_PX / (height - 32) if height else min(0.2, 0.24 / rows),
-        horizontal_spacing=0.09,
+        horizontal_spacing=0.18 if height else 0.09,  # a column of the page is narrow for the numbers of two axes
     )
     for term, (x, y) in history.items():
         place = panels.index(into.get(term, term))

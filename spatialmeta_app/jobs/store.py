@@ -31,6 +31,7 @@ from spatialmeta_app.workspace.records import DEMO, key, new_id
 
 LEASE_S = 10.0
 MAX_ATTEMPTS = 3
+NOT_STARTED = "not started"  # of a job whose predecessor did not end well
 LOG_TAIL = 4000  # characters of the log that a failed job shows
 
 
@@ -128,7 +129,7 @@ class JobStore:
             state = {QUEUED: CANCELLED, RUNNING: CANCELLING}.get(_state(db, key(job)))
             if state == CANCELLED:
                 _update(db, key(job), state=state, message="cancelled", finished=now)
-                self._fail_followers(db)
+                self._end_followers(db)
             elif state == CANCELLING:
                 _update(db, key(job), state=state, message="stopping")
         return self.get(job)
@@ -156,8 +157,8 @@ class JobStore:
                 _update(db, found.id, **fresh, message="waiting to go on", attempt=max(0, found.attempt - 1))
                 waited_for = [found.id]
                 while waited_for:
-                    followers = "SELECT id FROM jobs WHERE after = ? AND state = ? AND started IS NULL"
-                    for row in db.execute(followers, (waited_for.pop(), FAILED)).fetchall():
+                    followers = "SELECT id FROM jobs WHERE after = ? AND message = ?"
+                    for row in db.execute(followers, (waited_for.pop(), NOT_STARTED)).fetchall():
                         _update(db, row["id"], **fresh, message="")
                         waited_for.append(row["id"])
         return self.get(found)
@@ -194,7 +195,7 @@ class JobStore:
         """Take the next job that may run now, or None.
 
         By priority, then people with fewer running jobs, then age; at most ``workers`` at a time and ``jobs_per_user``
-        a person; its resources free; the job it comes after done. Jobs whose predecessor failed are failed here.
+        a person; its resources free; the job it comes after done. Jobs whose predecessor did not end well end here.
         A job of a priority below 0 begins where a worker is free, but takes nobody's place while it runs.
 
         Parameters
@@ -207,7 +208,7 @@ class JobStore:
         if not self._worth_claiming():
             return None
         with self.database.write() as db:
-            self._fail_followers(db)
+            self._end_followers(db)
             running = db.execute(
                 "SELECT user, resources, priority FROM jobs WHERE state IN (?, ?)", (RUNNING, CANCELLING)
             ).fetchall()
@@ -291,7 +292,7 @@ class JobStore:
             if state == DONE:
                 values["fraction"] = 1.0
             _update(db, key(job), **values, message=message or state)
-            self._fail_followers(db)
+            self._end_followers(db)
         if state == DONE:
             shutil.rmtree(self.folder(job) / "checkpoints", ignore_errors=True)
 
@@ -328,16 +329,19 @@ class JobStore:
             message = f"waiting to go on ({reason})"
             _update(db, row["id"], state=QUEUED, message=message, runner=None, lease=None)
 
-    def _fail_followers(self, db: sqlite3.Connection) -> None:
-        """Fail what waits for a job that did not end well; again until a whole chain is told."""
+    def _end_followers(self, db: sqlite3.Connection) -> None:
+        """End what waits for a job that did not end well, as that ended: what a person cancelled is no failure. Again
+        until a whole chain is told."""
         sql = """SELECT jobs.id, before.kind, before.state FROM jobs LEFT JOIN jobs AS before ON before.id = jobs.after
                  WHERE jobs.state = 'queued' AND jobs.after IS NOT NULL
                  AND (before.id IS NULL OR before.state IN ('failed', 'cancelled'))"""
         while followers := db.execute(sql).fetchall():
             for row in followers:
-                before = f"the step '{row['kind']}' before it was {row['state']}" if row["kind"] else "it was deleted"
-                error = f"Not started: {before}. Run that again first."
-                _update(db, row["id"], state=FAILED, message="not started", error=error, finished=time.time())
+                before = "the step '{kind}' before it failed".format(**row) if row["kind"] else "it was deleted"
+                cancelled = row["state"] == CANCELLED
+                error = None if cancelled else f"Not started: {before}. Run that again first."
+                state = CANCELLED if cancelled else FAILED
+                _update(db, row["id"], state=state, message=NOT_STARTED, error=error, finished=time.time())
 
     def _check_room(self) -> None:
         free = shutil.disk_usage(self.settings.data).free

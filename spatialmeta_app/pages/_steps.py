@@ -202,19 +202,21 @@ def refresh(_ended: Any, _touched: Any, before: dict | None, own: dict, pathname
 
 @callback(
     Output(MINE[Steps.TOUCHED], "data", allow_duplicate=True),
+    Output({"form": MATCH, "option": ALL}, "value", allow_duplicate=True),
     Input(Steps.of(Steps.CHOOSE, MATCH) | {"result": ALL}, "n_clicks"),
     State(MINE[Steps.TOUCHED], "data"),
+    State({"form": MATCH, "option": ALL}, "id"),
     prevent_initial_call=True,
 )
-def choose(clicks: list[int | None], touched: float | None) -> Any:
-    """Make another run the one that later steps take."""
+def choose(clicks: list[int | None], touched: float | None, ids: list[dict]) -> tuple[Any, Any]:
+    """Make another run the one that later steps take, and fill the form with its settings."""
     if not any(clicks):
-        return no_update
+        return no_update, [no_update] * len(ids)
     chosen = backend().workspace.choose(ctx.triggered_id["result"])
     alerts.say(
         f"{steps.TITLES[chosen.step]}: another run is in use now. Later steps are marked where they are out of date."
     )
-    return (touched or 0) + 1
+    return (touched or 0) + 1, [chosen.config.get(id["option"], no_update) for id in ids]
 
 
 @callback(

@@ -112,7 +112,7 @@ def show_clusters(version: dict | None, other: str | None, pathname: str) -> tup
     if found is not None:
         return _section(found.used), _section(found.other)
     if not version or not version["result"]:
-        return looks.empty("Clusters come after the training."), looks.empty("")
+        return looks.empty("Clusters come<br>after the training."), looks.empty("")
     clusters = workspace.result(version["result"])
     return _map(clusters, spatial=True), _map(clusters, spatial=False)
 

@@ -17,6 +17,7 @@ from core import keys
 from core.analysis.outlines import typical_pitch
 from core.errors import SpatialMetaError
 from spatialmeta_app.services import pictures
+from spatialmeta_app.services.results import place_of
 from spatialmeta_app.services.steps import TITLES
 from spatialmeta_app.workspace.records import JOINT, Result
 from spatialmeta_app.workspace.search import describe as describe_feature
@@ -172,7 +173,7 @@ def um_per_px(workspace: Workspace, result: Result) -> float | None:
 def _spot(workspace: Workspace, result: Result, view: View) -> dict[str, Any]:
     """True size and form of a spot: round as printed for ST, square as the raster for an SM section."""
     pitch = pitch_of(view.directory)
-    if result.step in ("sm", "align") or set(view.meta["features"]) == {keys.SM}:
+    if result.step in ("sm", "align") or place_of(view) == "pixel":
         return {"diameter_px": pitch, "pitch_px": pitch, "symbol": "square"}
     diameter, um = view.meta["spot_diameter_px"], um_per_px(workspace, result)
     if diameter and um and THEORETICAL_UM[0] <= diameter * um <= THEORETICAL_UM[1]:

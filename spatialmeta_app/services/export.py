@@ -11,7 +11,7 @@ from core import keys
 from core.analysis.annotations import region_columns, trajectory_columns
 from core.analysis.geojson import to_qupath
 from spatialmeta_app.services import steps
-from spatialmeta_app.services.results import open_view
+from spatialmeta_app.services.results import open_view, place_of
 from spatialmeta_app.workspace.errors import WorkspaceError
 from spatialmeta_app.workspace.records import CHAIN, Result
 from spatialmeta_app.workspace.uploads import gib
@@ -80,6 +80,7 @@ class Contents:
     """What "Write h5ad" would write now."""
 
     base: Result
+    place: str  # what a row is called
     n_obs: int
     n_vars: int
     features: Mapping[str, int]
@@ -97,7 +98,7 @@ def contents(here: Backend, sample: str) -> Contents | None:
     slots = [*_layer_slots(view), *_obs_slots(meta), *_var_slots(view), *_obsm_slots(view), *_uns_slots(meta)]
     slots += _annotation_slots(here.annotations.head(sample).document)
     history = tuple(meta["spatialmeta"].get(keys.HISTORY) or ())
-    return Contents(base, meta["n_obs"], meta["n_vars"], meta["features"], tuple(slots), history)
+    return Contents(base, place_of(view), meta["n_obs"], meta["n_vars"], meta["features"], tuple(slots), history)
 
 
 def _layer_slots(view: View) -> list[Slot]:
@@ -120,7 +121,8 @@ def _obs_slots(meta: Mapping[str, Any]) -> list[Slot]:
     shown = {n: about for n, about in meta["obs"].items() if n not in ("total_st", "total_sm")}
     slots = []
     for name, about in shown.items():
-        kinds = f"{len(about.get('categories', ()))} categories" if about["kind"] == "categorical" else "numbers"
+        n = len(about.get("categories", ()))
+        kinds = f"{n} categor{'y' if n == 1 else 'ies'}" if about["kind"] == "categorical" else "numbers"
         slots.append(Slot(f"obs['{name}']", kinds, MEANINGS.get(name, "")))
     return slots
 

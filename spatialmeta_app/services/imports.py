@@ -174,8 +174,9 @@ def section(workspace: Workspace, store: JobStore, *, project: str, sample: str,
     """The state of one section of a sample."""
     result = workspace.chosen(sample, kind)
     job = next((j for j in store.jobs(project) if j.sample == sample and j.kind == kind), None)
-    shown = job if job and (job.active or (job.state == "failed" and _newer(job, result))) else None
     waits = plan(workspace.uploads.list(project, sample=sample), kind).waits_for
+    failed = job is not None and job.state == "failed" and _newer(job, result) and not waits  # of other files then
+    shown = job if job and (job.active or failed) else None
     findings = tuple(Finding(**check) for check in (result.summary.get("checks", ()) if result else ()))
     choices = spatial_keys(workspace, result) if result and kind == "sm" else ()
     return Section(kind, result, shown, waits, findings, choices, _key_of(result, choices))

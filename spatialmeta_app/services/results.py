@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from spatialmeta_app.workspace import Workspace
 
 TERM_TITLES = {
-    "outline_um": "Distance of the outlines (µm)",
+    "outline_um": "Outline distance (µm)",
+    "loss_outline": "Loss of the outlines",
+    "loss_features": "Loss of the features",
+    "loss_histology": "Loss of the histology",
+    "loss_landmarks": "Loss of the landmarks",
     "fit": "Loss of the last descent (spot distances²)",
     "loss": "Loss, and validation (orange)",
     "st": "Genes: reconstruction",
@@ -318,17 +322,23 @@ def moran_groups(view: View) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     return groups, cuts
 
 
+def place_of(view: View) -> str:
+    """What one row is called: a pixel where SM was measured alone, else a spot."""
+    return "pixel" if set(view.meta["features"]) == {keys.SM} else "spot"
+
+
 def quality_columns(view: View) -> dict[str, str]:
     """obs columns that say how good a spot is, as far as there are: name -> title with unit."""
+    place = place_of(view)
     titles = {
-        "n_counts": "counts a spot",
-        "n_genes": "genes a spot",
+        "n_counts": f"counts a {place}",
+        "n_genes": f"genes a {place}",
         "mito_share": "mitochondrial share",
-        "sm_total": "total intensity a spot",
-        "sm_mean": "mean intensity a spot",
-        "n_metabolites": "metabolites a spot",
-        "total_st": "counts a spot",
-        "total_sm": "total intensity a spot",
+        "sm_total": f"total intensity a {place}",
+        "sm_mean": f"mean intensity a {place}",
+        "n_metabolites": f"metabolites a {place}",
+        "total_st": f"counts a {place}",
+        "total_sm": f"total intensity a {place}",
     }
     found: dict[str, str] = {}
     for name, title in titles.items():

@@ -50,6 +50,15 @@ def overlay(page: Page, mode: str = "manual") -> np.ndarray:
     return np.array(page.evaluate("index => SpatialMeta.align.xy(index)", PIXELS))
 
 
+def inside(page: Page, seeded: Seeded) -> bool:
+    """Whether all of the aligned section is in view."""
+    overlay(page, "result")
+    view = page.evaluate(STATE)["view"]
+    stage = page.locator("#align-stage").bounding_box()
+    at = np.asarray(seeded.read("align").obsm[keys.SPATIAL]) * view[0] + view[4:]
+    return bool((at > 0).all() and (at < [stage["width"], stage["height"]]).all())
+
+
 def expected(seeded: Seeded, **values) -> np.ndarray:
     raw = np.asarray(seeded.pair.sm.obsm[keys.SPATIAL])
     transform = manual_transform(np.asarray(seeded.pair.st.obsm[keys.SPATIAL]), raw, **values)
@@ -184,6 +193,7 @@ def test_one_click_aligns_a_turned_and_mirrored_pair(page: Page, seeded: Seeded,
     close(overlay(page, "result"), np.asarray(seeded.read("align").obsm[keys.SPATIAL])[PIXELS])
     assert miss(seeded) < 100  # a spot distance
     runs(second, 1)
+    assert inside(second, seeded)
 
     page.locator('[data-tab="hand"]').click()  # by hand one goes on from what is aligned, without its deformation
     aligned = np.asarray(seeded.read("align").obsm[keys.SPATIAL])[PIXELS]

@@ -383,8 +383,8 @@ def test_a_link_restores_selection_and_marks_for_another_person(page: Page, pers
     stroke(page, around, closed=True)
     stroke(page, [(2810, 2810), (3590, 2810), (3590, 3390), (2810, 3390)], closed=True, hold="Alt")
     page.wait_for_function("() => SpatialMetaExplore.page.findings.steps.length === 2")
-    page.get_by_label("Unit of the spot size").select_option("px")
-    page.get_by_label("Spot size in pixels").fill("9")
+    page.get_by_label("Unit of the dot size").select_option("px")
+    page.get_by_label("Dot size in pixels").fill("9")
     page.wait_for_function("() => location.hash.includes('select=') && location.search.includes('dot=9')")
     chosen = selected(page)
     assert 50 < len(chosen) < sample.joint.n_obs
@@ -392,7 +392,7 @@ def test_a_link_restores_selection_and_marks_for_another_person(page: Page, pers
     visit(other, page.url)
     np.testing.assert_array_equal(selected(other), chosen)
     assert other.evaluate("SpatialMetaExplore.page.spatial.size") == 9
-    other.get_by_label("Unit of the spot size").select_option("um")
+    other.get_by_label("Unit of the dot size").select_option("um")
     other.wait_for_function("() => SpatialMetaExplore.page.spatial.size !== 9")
     scale = other.evaluate("SpatialMetaExplore.page.spatial.scale")
     assert other.evaluate("SpatialMetaExplore.page.spatial.size") == pytest.approx(55 / UM_PER_PX * scale, rel=1e-6)

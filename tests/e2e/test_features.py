@@ -175,7 +175,7 @@ def test_two_samples_are_joined_and_go_on_as_one(page: Page, seeded: Seeded, axe
     shifted_ones = {often(seeded.read("st")[:, 1:]), often(seeded.read("align"))}
     reasons = found.var[keys.EXCLUDED].astype(str)
     assert set(reasons.index[reasons.str.startswith("batch bias")]) == shifted_ones
-    expect(page.locator("#features-table thead")).to_contain_text("Samples")
+    expect(page.locator("#features-table thead").get_by_title("Samples in which it is variable")).to_be_visible()
     page.locator("#features-search").fill(often(seeded.read("st")[:, 1:]))
     expect(page.locator("#features-table tbody tr").first).to_contain_text("log2 fold change in section 2")
 
@@ -243,7 +243,7 @@ def test_one_section_alone_needs_no_alignment(kind: str, page: Page, app_server:
     page.get_by_role("link", name=f"Go on with {name} alone").click()
     page.wait_for_url("**/features")
     expect(part(page, "features", "command")).to_contain_text(f"core features {name}.h5ad --section {kind}")
-    expect(page.locator(".sm-qc-count")).to_have_text(f"{section.n_obs:,} of {section.n_obs:,} spots stay")
+    expect(page.locator(".sm-qc-count")).to_have_text(f"{section.n_obs:,} of {section.n_obs:,} {noun} stay")
     expect(field(page, "features", {"st": "n_metabolites", "sm": "n_genes"}[kind])).to_have_count(0)  # not asked
     axe(page)
     run(page, "Select features", 1)
@@ -259,6 +259,7 @@ def test_one_section_alone_needs_no_alignment(kind: str, page: Page, app_server:
     page.goto(alone.path("explore"))
     expect(page.locator("#explore-count")).to_contain_text(f"{made.n_obs:,} {noun}")
     visit(page, alone, "export")
+    expect(page.get_by_text(f"AnnData, {made.n_obs:,} {noun} × {made.n_vars:,} features")).to_be_visible()
     expect(page.get_by_role("button", name="Table of the spots (CSV)")).to_be_visible()
     expect(page.locator("#export-script")).to_contain_text(f"--section {kind}")
 

@@ -9,7 +9,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from core import keys
 from core.vae.model import load
@@ -71,9 +71,24 @@ def test_a_step_without_its_input_leads_to_the_right_page(page: Page, app_server
     page.wait_for_url("**/align")
 
 
-def test_reassign_shows_coverage_and_one_spot(page: Page, seeded: Seeded, axe) -> None:
+def test_reassign_shows_coverage_and_one_spot(page: Page, seeded: Seeded, app_server: Server, axe) -> None:
     visit(page, seeded, "reassign")
-    run(page, "Reassign", 1)
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    with app_server.held():  # the page is opened anew, and hears of its job only when that has ended
+        page.get_by_role("button", name="Reassign", exact=True).click()
+        expect(part(page, "reassign", "message")).to_be_visible()
+        page.reload(wait_until="commit")
+        page.route("**/api/jobs?*", hold)
+        expect(page.get_by_text("No run yet.")).to_be_visible()
+    while page.request.get(f"/api/jobs?project={seeded.sample.project}&since=0").json()["jobs"][0]["state"] != "done":
+        page.wait_for_timeout(100)
+    late[0].continue_()
+    page.unroute("**/api/jobs?*")
+    expect(page.locator(".sm-version")).to_have_count(1)
     joint = seeded.read("reassign")
     covered = int((joint.obs[keys.N_PIXELS] > 0).sum())
     expect(page.locator("#reassign-coverage")).to_contain_text(f"{covered:,} of {seeded.pair.st.n_obs:,}")
@@ -133,6 +148,9 @@ def test_a_training_is_followed_through_a_reload_and_clusters_follow(
         page.wait_for_function(f"() => {CURVE} > 0 && {CURVE} < 60")
     expect(page.locator("#integrate-summary")).to_contain_text("60", timeout=STEP_MS)
     page.wait_for_function(f"() => {CURVE} === 60", timeout=STEP_MS)
+    with app_server.held("cluster"):  # its form is folded, its progress is not
+        expect(part(page, "cluster", "message")).to_be_visible(timeout=STEP_MS)
+        expect(page.get_by_role("button", name="Cancel Cluster")).to_be_visible()
     expect(page.locator(".sm-version")).to_have_count(2, timeout=STEP_MS)  # the model's and the clusters'
     assert seeded.read("cluster").obs[keys.LEIDEN].nunique() == 4
     assert seeded.chosen("cluster").config["n_clusters"] == 4
@@ -193,6 +211,9 @@ def test_a_cancelled_training_goes_on_where_it_stopped_and_is_compared(
     page.get_by_role("button", name="Use run 1 of Integrate", exact=True).click()
     page.get_by_role("button", name="Use run 1 of Cluster", exact=True).click()
     expect(page.locator(CHOSEN)).to_contain_text(["Run 1", "Run 1"])
+    for step, option, value in (("integrate", "epochs", "60"), ("integrate", "preset", "paper-single")):
+        expect(field(page, step, option)).to_have_value(value)  # the form shows how it was made
+    expect(field(page, "cluster", "n_clusters")).to_have_value("4")
     first = seeded.read("cluster").obs[keys.LEIDEN].cat.codes.to_numpy()
     assert (first != second).any()
     explore.visit(page, f"{seeded.path('explore')}?colour=obs:leiden")

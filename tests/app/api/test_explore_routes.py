@@ -189,6 +189,8 @@ def test_combinations_and_strokes_are_shapelys(client, made) -> None:
 def test_shapes_without_an_alignment_cannot_be_carried(client, made) -> None:
     body = {"geometries": [{"type": "Polygon", "coordinates": [RING]}], "to": "sm"}
     answer = client.post(f"{made.annotations}/carry", json=body, headers=CHANGE)
+    assert answer.get_json() == {"geometries": None, "aligned": None}
+    answer = client.post(f"{made.annotations}/carry", json=body | {"to": "st"}, headers=CHANGE)
     assert answer.status_code == 422
     assert "Align" in answer.get_json()["error"]["mend"]
 

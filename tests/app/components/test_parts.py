@@ -85,7 +85,14 @@ def test_a_value_out_of_range_is_a_config_error(name: str, value: object) -> Non
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(3120, "3,120 spots"), (0.00012, "0.00012 spots"), (None, "–"), (math.nan, "–"), (1234.5678, "1.23e+03 spots")],
+    [
+        (3120, "3,120 spots"),
+        (0.00012, "0.00012 spots"),
+        (None, "–"),
+        (math.nan, "–"),
+        (1234.5678, "1,235 spots"),
+        (2.5e11, "2.5e+11 spots"),
+    ],
 )
 def test_numbers_for_people(value: float | None, text: str) -> None:
     assert panel.format_number(value, "spots") == text or value is None or math.isnan(value)
@@ -153,6 +160,9 @@ def test_a_tile_tells_size_progress_and_failure() -> None:
     assert "Expected an h5ad file." in texts(sections.section_tile(section(result=None, job=failed)))
     waits = section(result=None, kind="sm", waits_for="the .ibd file with the spectra")
     assert "Waits for the .ibd file" in texts(sections.section_tile(waits))
+    again = texts(sections.section_tile(section(kind="sm", waits_for="the .ibd file with the spectra")))
+    assert "3,120 pixels" in again
+    assert "Waits for the .ibd file" in again
 
 
 def test_a_histology_without_its_section_says_what_it_waits_for() -> None:

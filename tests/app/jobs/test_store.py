@@ -126,16 +126,17 @@ def test_a_chain_ends_with_a_clear_word(wide, submit, end):
     third = submit("integrate", after=second)
     wide.claim("r")
     wide.finish(first, end, error="no")
-    assert [wide.get(job).state for job in (second, third)] == ["failed", "failed"]
-    assert f"'reassign' before it was {end}" in wide.get(second).error
-    assert "'features' before it was failed" in wide.get(third).error
+    assert [wide.get(job).state for job in (second, third)] == [end, end]
+    for job, before in ((second, "reassign"), (third, "features")):
+        error = wide.get(job).error
+        assert f"'{before}' before it failed" in error if end == "failed" else error is None
 
 
 def test_cancelling_a_waiting_job_ends_it_and_its_chain_at_once(store, submit):
     first = submit("reassign")
     second = submit("features", after=first)
     assert store.cancel(first).state == "cancelled"
-    assert store.get(second).state == "failed"
+    assert store.get(second).state == "cancelled"
     assert store.cancel(first).state == "cancelled"
     assert store.claim("r") is None
 

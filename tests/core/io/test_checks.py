@@ -163,9 +163,13 @@ def test_empty_rows_and_columns_are_counted() -> None:
     dense = adata.X.toarray()
     dense[:3], dense[:, 0] = 0, 0
     adata.X = sparse.csr_matrix(dense)
-    found = {c.title: c.found for c in check_st(adata)}
-    assert found["Empty spots"] == "3 spots without any value."
-    assert found["Empty genes"] == "1 gene without any value."
+    adata.X[5, 1] = 37_057_800
+    found = {c.title: c for c in check_st(adata)}
+    assert found["Empty spots"].found == "3 spots without any value."
+    assert "outside the tissue" in found["Empty spots"].mend
+    assert found["Empty genes"].found == "1 gene without any value."
+    assert "tissue" not in found["Empty genes"].mend
+    assert "(largest 37,057,800)" in found["Values"].found
 
 
 def test_mz() -> None:
