@@ -18,6 +18,7 @@ from anndata import AnnData
 from core import io, keys
 from core.cli.terminal import TerminalContext, answer, warn
 from core.errors import DataError, StorageError
+from core.io.archives import plain
 from core.io.h5ad import mz_of_features
 from core.io.imzml import is_imzml
 from core.io.text import read_text, write_text
@@ -352,7 +353,8 @@ def _read_any(given: argparse.Namespace) -> tuple[str, AnnData]:
     """What the file is ('st', 'sm' or 'joint') and its content."""
     kind = given.kind
     if kind == "auto":
-        kind = _kind_of(Path(given.file))
+        with plain(Path(given.file)) as path:
+            kind = _kind_of(path)
     if kind == "joint":
         return kind, io.read_h5ad(given.file)
     if kind == "sm":

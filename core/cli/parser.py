@@ -90,7 +90,7 @@ def _add_pair(parser: argparse.ArgumentParser, out: str, *, several: bool = Fals
     many = {"nargs": "+"} if several else {}
     more = "; several samples: one after the other, as for --sm" if several else ""
     parser.add_argument(
-        "--st", required=True, metavar="ST", help=f"ST section: h5ad, Space Ranger folder or zip, .h5{more}", **many
+        "--st", required=True, metavar="ST", help=f"ST section: h5ad, Space Ranger folder or archive, .h5{more}", **many
     )
     parser.add_argument(
         "--sm", required=True, metavar="SM", help="SM section: h5ad, imzML, CSV or TSV peak table", **many

@@ -1,10 +1,13 @@
-"""Zip archives of strangers: looked through before a byte is unpacked, and unpacked into a folder of their own."""
+"""Archives of strangers (zip, tar): looked through before a byte is unpacked, and unpacked to folders of their own."""
 
 from __future__ import annotations
 
+import errno
+import gzip
 import lzma
 import shutil
 import stat
+import tarfile
 import tempfile
 import zipfile
 import zlib
@@ -18,6 +21,17 @@ from core.errors import FormatError, StorageError, UntrustedFileError
 MIB = 1 << 20
 GIB = 1 << 30
 BLOCK = MIB
+MAX_GUNZIPPED = 16 * GIB
+#: what the libraries raise at archives that are not whole
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    OSError,
+)
 
 
 @dataclass(frozen=True)
@@ -31,12 +45,36 @@ class ZipLimits:
     members: int = 20_000
 
 
-def is_zip(path: Path) -> bool:
-    """Whether *path* is a file that begins as a zip archive does."""
-    if not path.is_file():
-        return False
+@dataclass(frozen=True)
+class _Member:
+    """What an archive says of one of its files or folders."""
+
+    info: zipfile.ZipInfo | tarfile.TarInfo
+    name: str
+    size: int
+    packed: int  # its bytes in the archive
+    folder: bool
+    ordinary: bool  # a plain file or folder
+    locked: bool = False
+
+
+def is_archive(path: Path) -> bool:
+    """Whether *path* is a file that begins as a zip or tar archive does. One in gzip is not: see :func:`plain`."""
+    return path.is_file() and (_is_zip(path) or _is_tar(path))
+
+
+def _is_zip(path: Path) -> bool:
+    return _begins(path, 0, b"PK\x03\x04", b"PK\x05\x06")
+
+
+def _is_tar(path: Path) -> bool:
+    return _begins(path, 257, b"ustar")
+
+
+def _begins(path: Path, at: int, *signs: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+        file.seek(at)
+        return file.read(len(signs[0])) in signs
 
 
 def members(path: Path, limits: ZipLimits = ZipLimits()) -> list[str]:
@@ -45,64 +83,148 @@ def members(path: Path, limits: ZipLimits = ZipLimits()) -> list[str]:
     Raises
     ------
     FormatError
-        Not a zip archive.
+        Neither zip nor tar.
     UntrustedFileError
         A path that leaves the folder, a link or device, an encrypted member, a name twice, or sizes beyond *limits*.
     """
-    return [info.filename for info in _checked(path, limits)]
+    return [member.name for member in _checked(path, limits)]
 
 
 @contextmanager
 def unpacked(path: Path, wanted: Callable[[str], bool], limits: ZipLimits = ZipLimits()) -> Iterator[Path]:
     """A temporary folder with the members whose name is *wanted*; it is removed at the end."""
-    chosen = [info for info in _checked(path, limits) if wanted(info.filename)]
-    with tempfile.TemporaryDirectory(prefix="spatialmeta-zip-") as name:
+    chosen = [member for member in _checked(path, limits) if wanted(member.name)]
+    with tempfile.TemporaryDirectory(prefix="spatialmeta-archive-") as name:
         folder = Path(name)
-        needed = sum(info.file_size for info in chosen)
+        needed = sum(member.size for member in chosen)
         if shutil.disk_usage(folder).free < needed + 64 * MIB:
-            raise StorageError(
-                f"{needed / 1e6:,.0f} MB of free space to unpack {path.name}",
-                found="less",
-                mend=f"Make room in {folder.parent} or set TMPDIR.",
-            )
+            raise _no_room(path, folder, needed)
         try:
-            with zipfile.ZipFile(path) as archive:
-                for info in chosen:
-                    _unpack(archive, info, folder)
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError) as error:
+            with zipfile.ZipFile(path) if _is_zip(path) else _opened_tar(path) as archive:
+                for member in chosen:
+                    _unpack(archive, member, folder)
+        except DAMAGE as error:
             raise _damaged(path, error) from error
         yield folder
 
 
-def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, folder: Path) -> None:
-    target = folder.joinpath(*PurePosixPath(info.filename).parts)
+@contextmanager
+def plain(path: Path) -> Iterator[Path]:
+    """*path* itself or, for "name.gz" and "name.tgz", a temporary "name" and "name.tar" with what it packs.
+
+    Raises
+    ------
+    UntrustedFileError
+        Damage, or more than 16 GiB or 200 times its size unpacked.
+    """
+    ending = path.suffix.lower()
+    if ending not in (".gz", ".tgz") or not path.is_file() or not _begins(path, 0, b"\x1f\x8b"):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="spatialmeta-gzip-") as folder:
+        yield gunzip(path, Path(folder) / f"{path.stem}{'.tar' if ending == '.tgz' else ''}")
+
+
+def gunzip(packed: Path, target: Path) -> Path:
+    """Unpack a gzip file (up to 16 GiB and 200 times its size) to *target*, and return that."""
+    most, size = min(MAX_GUNZIPPED, max(16 * MIB, 200 * packed.stat().st_size)), 0
+    try:
+        with gzip.open(packed) as source, target.open("xb") as file:
+            while block := source.read(BLOCK):
+                size += len(block)
+                if size > most:
+                    raise UntrustedFileError(
+                        "a gzip file of ordinary packing",
+                        found=f"{packed.name} that unpacks to more than {most:,} bytes",
+                    )
+                file.write(block)
+    except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise _no_room(packed, target.parent, size) from error
+        raise UntrustedFileError("a whole gzip file", found=f"damage in {packed.name} ({error})") from error
+    return target
+
+
+def _no_room(path: Path, folder: Path, needed: int) -> StorageError:
+    return StorageError(
+        f"{needed / 1e6:,.0f} MB of free space to unpack {path.name}",
+        found="less",
+        mend=f"Make room in {folder.parent} or set TMPDIR.",
+    )
+
+
+def _unpack(archive: zipfile.ZipFile | tarfile.TarFile, member: _Member, folder: Path) -> None:
+    target = folder.joinpath(*PurePosixPath(member.name).parts)
     target.parent.mkdir(parents=True, exist_ok=True)
-    left = info.file_size  # what the checks have seen; a member that goes on beyond it lies
-    with archive.open(info) as packed, target.open("xb") as file:
+    left = member.size  # what the checks have seen; a member that goes on beyond it lies
+    opened = archive.open if isinstance(archive, zipfile.ZipFile) else archive.extractfile
+    with opened(member.info) as packed, target.open("xb") as file:
         while block := packed.read(BLOCK):
             left -= len(block)
             if left < 0:
-                raise zipfile.BadZipFile(f"{info.filename} is longer than it says")
+                raise zipfile.BadZipFile(f"{member.name} is longer than it says")
             file.write(block)
 
 
-def _checked(path: Path, limits: ZipLimits) -> list[zipfile.ZipInfo]:
-    if not is_zip(path):
-        raise FormatError("a zip archive", found=f"{path.name}, which is something else")
-    try:
+class _TarInfo(tarfile.TarInfo):
+    """Long names are read into memory, however long the archive says they are."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type not in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE) and self.size > MIB:
+            raise tarfile.ReadError("a name of more than 1 MiB")
+        return super()._proc_member(tar)
+
+
+def _opened_tar(path: Path) -> tarfile.TarFile:
+    return tarfile.open(path, "r:", tarinfo=_TarInfo)
+
+
+def _listed(path: Path) -> list[_Member]:
+    if _is_zip(path):
         with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, UnicodeError, NotImplementedError) as error:
+            return [_of_zip(info) for info in archive.infolist()]
+    with _opened_tar(path) as archive:
+        found = [_of_tar(info) for info in archive]
+        if path.stat().st_size < archive.offset + tarfile.BLOCKSIZE:  # which tarfile takes for the end
+            raise tarfile.ReadError("it ends in the middle")
+        return found
+
+
+def _of_zip(info: zipfile.ZipInfo) -> _Member:
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    return _Member(
+        info,
+        # ZipInfo cuts a name at its first NUL, which can hide what the archive really says
+        info.orig_filename if "\0" in info.orig_filename else info.filename,
+        info.file_size,
+        info.compress_size,
+        info.is_dir(),
+        ordinary=kind in (0, stat.S_IFREG, stat.S_IFDIR),
+        locked=bool(info.flag_bits & 0x1),
+    )
+
+
+def _of_tar(info: tarfile.TarInfo) -> _Member:
+    ordinary = info.isdir() or (info.isreg() and not info.issparse())
+    return _Member(info, info.name.removeprefix("./"), info.size, info.size, info.isdir(), ordinary=ordinary)
+
+
+def _checked(path: Path, limits: ZipLimits) -> list[_Member]:
+    if not is_archive(path):
+        raise FormatError("a zip or tar archive", found=f"{path.name}, which is something else")
+    try:
+        found = _listed(path)
+    except (*DAMAGE, ValueError, UnicodeError) as error:
         raise _damaged(path, error) from error
-    if len(infos) > limits.members:
-        raise _refusal(path, f"at most {limits.members:,} members", f"{len(infos):,}")
-    for info in infos:
-        _check_member(path, info, limits)
-    files = [info for info in infos if not info.is_dir() and not _is_finders(info.filename)]
-    names = [info.filename.casefold() for info in files]
+    if len(found) > limits.members:
+        raise _refusal(path, f"at most {limits.members:,} members", f"{len(found):,}")
+    for member in found:
+        _check_member(path, member, limits)
+    files = [member for member in found if not member.folder and not _is_finders(member.name)]
+    names = [member.name.casefold() for member in files]
     if len(set(names)) < len(names):
         raise _refusal(path, "every name once", "a name twice")
-    total = sum(info.file_size for info in files)
+    total = sum(member.size for member in files)
     if total > limits.total_bytes:
         raise _refusal(path, f"at most {limits.total_bytes / 1e9:,.0f} GB unpacked", f"{total / 1e9:,.0f} GB")
     return files
@@ -114,36 +236,28 @@ def _is_finders(name: str) -> bool:
     return "__MACOSX" in parts or parts[-1].startswith("._")
 
 
-def _check_member(path: Path, info: zipfile.ZipInfo, limits: ZipLimits) -> None:
-    name = info.filename
+def _check_member(path: Path, member: _Member, limits: ZipLimits) -> None:
+    name = member.name
     parts = PurePosixPath(name).parts
     shown = ascii(name[:80])
-    # orig_filename: ZipInfo cuts a name at its first NUL, which can hide what the archive really says
-    if (
-        name.startswith("/")
-        or "\\" in name
-        or ".." in parts
-        or "\0" in info.orig_filename
-        or not parts
-        or (len(name) > 1 and name[1] == ":")
-    ):
+    leaves = name.startswith("/") or ".." in parts or (len(name) > 1 and name[1] == ":")
+    if leaves or "\\" in name or "\0" in name or not (parts or member.folder):
         raise _refusal(path, "paths that stay inside the folder", shown)
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+    if not member.ordinary:
         raise _refusal(path, "plain files and folders only", f"a link or device, {shown},")
-    if info.flag_bits & 0x1:
+    if member.locked:
         raise _refusal(path, "members without a password", f"the encrypted {shown}")
-    if info.file_size > limits.small_bytes and info.file_size > limits.ratio * info.compress_size:
+    if member.size > limits.small_bytes and member.size > limits.ratio * member.packed:
         raise _refusal(
             path,
             f"members packed at most {limits.ratio} times",
-            f"{shown}, {info.file_size:,} bytes in {info.compress_size:,},",
+            f"{shown}, {member.size:,} bytes in {member.packed:,},",
         )
 
 
 def _refusal(path: Path, expected: str, found: str) -> UntrustedFileError:
     return UntrustedFileError(
-        f"a zip archive with {expected}",
+        f"an archive with {expected}",
         found=f"{found} in {path.name}",
         mend="Pack the folder again with an ordinary zip program.",
     )
@@ -151,5 +265,5 @@ def _refusal(path: Path, expected: str, found: str) -> UntrustedFileError:
 
 def _damaged(path: Path, error: Exception) -> UntrustedFileError:
     return UntrustedFileError(
-        "a whole zip archive", found=f"damage in {path.name} ({str(error)[:200]})", mend="Pack or upload it again."
+        "a whole archive", found=f"damage in {path.name} ({str(error)[:200]})", mend="Pack or upload it again."
     )

@@ -27,7 +27,7 @@ from scipy import sparse
 
 from core import keys
 from core.errors import DataError, FormatError, UntrustedFileError
-from core.io.archives import is_zip, members, unpacked
+from core.io.archives import is_archive, members, unpacked
 from core.io.h5ad import as_csr
 from core.io.imzml_header import Arrays, Header, read_header
 from core.io.notes import CENTROIDED, NO_PROFILE, PIXEL_SIZE_UM, RARE_PEAKS, TOLERANCE_PPM, note
@@ -45,8 +45,8 @@ LOOKED_AT = 20  # spectra
 
 
 def is_imzml(path: Path) -> bool:
-    """Whether *path* is an imzML, or a zip with one."""
-    if is_zip(path):
+    """Whether *path* is an imzML, or an archive with one."""
+    if is_archive(path):
         return any(name.lower().endswith(".imzml") for name in members(path))
     return path.is_file() and path.suffix.lower() == ".imzml"
 
@@ -57,7 +57,7 @@ def read_imzml(path: Path, ibd: Path | None = None, tolerance_ppm: float = 10.0)
     Parameters
     ----------
     path
-        The .imzML, or a zip with both files.
+        The .imzML, or a zip or tar with both files.
     ibd
         The .ibd; None: the file of the same name beside *path*.
     tolerance_ppm
@@ -65,14 +65,14 @@ def read_imzml(path: Path, ibd: Path | None = None, tolerance_ppm: float = 10.0)
     """
     if not (np.isfinite(tolerance_ppm) and 0 < tolerance_ppm <= 10_000):
         raise DataError("an m/z tolerance above 0 and up to 10,000 ppm", found=f"{tolerance_ppm}")
-    if is_zip(path):
+    if is_archive(path):
         with unpacked(path, lambda name: name.lower().endswith((".imzml", ".ibd"))) as folder:
             inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".imzml")
             if len(inside) > 1:
                 raise FormatError(
                     "one imzML",
                     found=f"{len(inside)} in {path.name}: {', '.join(p.name for p in inside[:3])}",
-                    mend="Give each section a zip of its own.",
+                    mend="Give each section an archive of its own.",
                 )
             return read_imzml(inside[0], None, tolerance_ppm)
     ibd = _find_ibd(path) if ibd is None else ibd

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -13,13 +13,14 @@ from anndata import AnnData
 from core import keys
 from core.errors import FormatError, StorageError
 from core.io import h5ad, imzml, tables, visium
+from core.io.archives import plain
 from core.io.images import as_rgb, attach_image
 from core.io.notes import FORMAT, note
 from core.io.untrusted import check_hdf5, is_hdf5
 
 #: what to do with formats in which people hold sections and that are not read
 MENDS = {
-    (".gz", ".tar", ".tgz", ".7z", ".rar"): "Unpack it first; give a folder as zip.",
+    (".7z", ".rar", ".bz2", ".xz"): "Unpack it first; give a folder as zip.",
     (".zarr",): "Write its table as h5ad, e.g. sdata.tables['table'].write_h5ad(…).",
     (".rds", ".rdata", ".h5seurat", ".loom"): "Convert it to h5ad first.",
     (".mzml", ".raw", ".slx", ".d"): "Export imzML or a peak table from the instrument's software.",
@@ -54,7 +55,7 @@ def read_st(
     image_scale: float | None = None,
     spatial: str | Path | None = None,
 ) -> AnnData:
-    """Read an ST section: h5ad, Space Ranger folder or zip, 10x .h5.
+    """Read an ST section: h5ad, Space Ranger folder or archive, 10x .h5; also in gzip.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def read_st(
         Pixels of *image* per full-resolution pixel; None: found from the spots (see
         :func:`core.io.images.attach_image`).
     spatial
-        Folder or zip with Space Ranger's ``spatial/`` for a 10x .h5; None: looked for beside the file.
+        Folder or archive with Space Ranger's ``spatial/`` for a 10x .h5; None: looked for beside the file.
 
     Returns
     -------
@@ -91,7 +92,7 @@ def read_st(
 def read_sm(
     path: str | Path, *, ibd: str | Path | None = None, spatial_key: str | None = None, mz_tolerance_ppm: float = 10.0
 ) -> AnnData:
-    """Read an SM section: h5ad, imzML + ibd, CSV or TSV peak table.
+    """Read an SM section: h5ad, imzML + ibd, CSV or TSV peak table; also in gzip.
 
     Parameters
     ----------
@@ -124,6 +125,11 @@ def read_sm(
 
 
 def _read(source: Source, readers: tuple[Reader, ...]) -> AnnData:
+    with plain(source.path) as path:
+        return _read_plain(replace(source, path=path), readers)
+
+
+def _read_plain(source: Source, readers: tuple[Reader, ...]) -> AnnData:
     for reader in readers:
         if reader.takes(source.path):
             adata = reader.read(source)
@@ -219,7 +225,7 @@ def sm_readers() -> tuple[Reader, ...]:
 
 H5AD = Reader("AnnData (.h5ad)", _is_h5ad, lambda source: h5ad.read_h5ad(source.path))
 SPACE_RANGER = Reader(
-    "Space Ranger output (folder, zip or .h5)", visium.is_visium, lambda s: visium.read_visium(s.path, s.spatial)
+    "Space Ranger output (folder, zip, tar or .h5)", visium.is_visium, lambda s: visium.read_visium(s.path, s.spatial)
 )
 IMZML = Reader(
     "imzML with .ibd", imzml.is_imzml, lambda s: imzml.read_imzml(s.path, s.ibd, tolerance_ppm=s.mz_tolerance_ppm)

@@ -1,15 +1,14 @@
-"""Space Ranger's output: a folder, a zip of it, or the matrix alone with ``spatial/`` beside it."""
+"""Space Ranger's output: a folder, an archive of it, or the matrix alone with ``spatial/`` beside it."""
 
 from __future__ import annotations
 
 import glob
-import gzip
 import json
 import os
 import re
 import tempfile
-import zlib
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from scipy import sparse
 
 from core import keys
 from core.errors import DataError, FormatError, UntrustedFileError
-from core.io.archives import is_zip, members, unpacked
+from core.io.archives import gunzip, is_archive, members, plain, unpacked
 from core.io.images import read_image
 from core.io.notes import OTHER_FEATURES, OUTSIDE_TISSUE, note
 from core.io.tables import read_text_table
@@ -36,8 +35,9 @@ WANTED = re.compile(
     re.IGNORECASE,
 )
 MATRIX_NAME = re.compile(r"((filtered|raw)_)?(feature_bc_)?matrix(\.h5|\.mtx(\.gz)?)$", re.IGNORECASE)
+#: of the spatial folder; what is in gzip has to be unpacked to be looked at, so its name says what it is
+ARCHIVE = re.compile(r"(\.zip|\.tar|spatial.*\.(tar\.gz|tgz))$", re.IGNORECASE)
 POSITION_COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
-MAX_UNZIPPED = 16 << 30
 MAX_JSON = 1 << 20
 #: bytes of the shortest line of a matrix.mtx, "1 1 1\n"
 SHORTEST_ENTRY = 6
@@ -53,10 +53,10 @@ class Files:
 
 
 def is_visium(path: Path) -> bool:
-    """Whether *path* is a Space Ranger folder, a zip of one, or a 10x matrix .h5 (walked here, before it is opened)."""
+    """Whether *path* is a Space Ranger folder, an archive of one, or a 10x .h5 (walked here, before it is opened)."""
     if path.is_dir():
         return any(WANTED.search(p.name) for p in _files(path))
-    if is_zip(path):
+    if is_archive(path):
         return any(_is_wanted(name) for name in members(path))
     if not is_hdf5(path):
         return False
@@ -71,9 +71,9 @@ def read_visium(path: Path, spatial: Path | None = None) -> AnnData:
     Parameters
     ----------
     path
-        Folder (``outs/``), zip of it (also with one folder around it), or ``*_feature_bc_matrix.h5``.
+        Folder (``outs/``), zip or tar of it (also with one folder around it), or ``*_feature_bc_matrix.h5``.
     spatial
-        ``spatial/`` as a folder or a zip; None: looked for inside, and for a matrix alone beside it.
+        ``spatial/`` as a folder or an archive (also in gzip); None: looked for inside, for a matrix alone beside it.
 
     Returns
     -------
@@ -82,13 +82,13 @@ def read_visium(path: Path, spatial: Path | None = None) -> AnnData:
         pixels, ``uns['spatial'][library]`` with images and scalefactors.
     """
     with ExitStack() as stack:
-        folder = stack.enter_context(unpacked(path, _is_wanted)) if is_zip(path) else path
+        folder = stack.enter_context(unpacked(path, _is_wanted)) if is_archive(path) else path
         files = _find(folder, path.name) if folder.is_dir() else Files(path, None)
         positions = files.positions
         if spatial is not None or not folder.is_dir():
             place = _beside(path) if spatial is None else spatial
-            if place is not None and is_zip(place):
-                place = stack.enter_context(unpacked(place, _is_wanted))
+            if place is not None and place.is_file():
+                place = stack.enter_context(_opened(place))
             positions = None if place is None else _positions_in(place, path)
         adata, library = _read_matrix(files.matrix)
         if positions is None:
@@ -158,13 +158,29 @@ def _belonging(matrix: Path, found: list[Path]) -> Path | None:
 
 
 def _beside(matrix: Path) -> Path | None:
-    """What lies beside *matrix* with positions: a folder, a file or a zip."""
+    """What lies beside *matrix* with positions: a folder, a file or an archive."""
     for entry in (matrix.parent / "spatial", matrix.parent):
         found = [p for p in sorted(entry.iterdir()) if POSITIONS.search(p.name)] if entry.is_dir() else []
         if found:
             return _belonging(matrix, found)
-    zips = [p for p in sorted(matrix.parent.glob("*.zip")) if any(POSITIONS.search(name) for name in members(p))]
-    return zips[0] if len(zips) == 1 else _belonging(matrix, zips)
+    archives = [p for p in sorted(matrix.parent.iterdir()) if ARCHIVE.search(p.name) and _has_positions(p)]
+    return archives[0] if len(archives) == 1 else _belonging(matrix, archives)
+
+
+def _has_positions(path: Path) -> bool:
+    with plain(path) as archive:
+        return is_archive(archive) and any(POSITIONS.search(name) for name in members(archive))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Path]:
+    """The folder in an archive, also in gzip; any other file itself."""
+    with plain(path) as archive:
+        if is_archive(archive):
+            with unpacked(archive, _is_wanted) as folder:
+                yield folder
+        else:
+            yield path
 
 
 def _positions_in(place: Path, matrix: Path) -> Path:
@@ -274,24 +290,7 @@ def _sibling(matrix: Path, *names: str) -> Path:
 
 def _plain(path: Path, target: Path) -> Path:
     """*path*, unpacked into the folder *target* where it is gzipped (up to 16 GiB and 200 times its size)."""
-    return _gunzip(path, target / path.name[:-3]) if path.suffix.lower() == ".gz" else path
-
-
-def _gunzip(packed: Path, target: Path) -> Path:
-    most, size = min(MAX_UNZIPPED, max(16 << 20, 200 * packed.stat().st_size)), 0
-    try:
-        with gzip.open(packed) as source, target.open("xb") as file:
-            while block := source.read(1 << 20):
-                size += len(block)
-                if size > most:
-                    raise UntrustedFileError(
-                        "a gzip file of ordinary packing",
-                        found=f"{packed.name} that unpacks to more than {most:,} bytes",
-                    )
-                file.write(block)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UntrustedFileError("a whole gzip file", found=f"damage in {packed.name} ({error})") from error
-    return target
+    return gunzip(path, target / path.name[:-3]) if path.suffix.lower() == ".gz" else path
 
 
 def _check_mtx(path: Path) -> None:

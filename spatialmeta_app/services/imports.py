@@ -14,6 +14,7 @@ from spatialmeta_app.workspace import Result, Upload, Workspace, WorkspaceError
 from spatialmeta_app.workspace.views import View
 
 SECTIONS = ("st", "sm")
+ARCHIVES = (".zip", ".tar", ".tgz")
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,21 @@ class Slot:
 
 
 SLOTS = (
-    Slot("st", "ST section", "h5ad, 10x h5 + spatial folder (zip), Space Ranger folder (zip)", ".h5ad,.h5,.zip", "st"),
-    Slot("sm", "SM section", "h5ad, imzML + ibd, peak table (CSV, TSV)", ".h5ad,.imzml,.ibd,.csv,.tsv,.txt", "sm"),
-    Slot("negative", "SM, negative mode", "same pixels: h5ad, CSV, TSV; optional", ".h5ad,.csv,.tsv,.txt", "sm"),
+    Slot(
+        "st",
+        "ST section",
+        "h5ad, 10x h5 + spatial folder (zip, tar.gz), Space Ranger folder (zip, tar.gz)",
+        f".h5ad,.h5,{','.join(ARCHIVES)},.gz",
+        "st",
+    ),
+    Slot(
+        "sm",
+        "SM section",
+        "h5ad, imzML + ibd, peak table (CSV, TSV)",
+        ".h5ad,.imzml,.ibd,.csv,.tsv,.txt,.zip,.gz",
+        "sm",
+    ),
+    Slot("negative", "SM, negative mode", "same pixels: h5ad, CSV, TSV; optional", ".h5ad,.csv,.tsv,.txt,.gz", "sm"),
     Slot("image", "Histology", "PNG, JPEG or TIFF; optional", ".png,.jpg,.jpeg,.tif,.tiff", "st"),
 )
 
@@ -86,10 +99,10 @@ def _plan_st(uploads: Sequence[Upload], image_scale: float | None) -> Plan:
     if main is None:
         return Plan({})
     inputs: dict[str, Any] = {"file": main.path}
-    if _ending(main) in (".h5", ".zip"):  # a matrix and its spatial folder may come as two files, in any order
-        matrix, folder = _newest(uploads, "st", ".h5"), _newest(uploads, "st", ".zip")
+    if _ending(main) in (".h5", *ARCHIVES):  # a matrix and its spatial folder may come as two files, in any order
+        matrix, folder = _newest(uploads, "st", ".h5"), _newest(uploads, "st", *ARCHIVES)
         if matrix and not folder:
-            return Plan({}, "the spatial folder as a zip (positions and scale factors)")
+            return Plan({}, "the spatial folder as zip or tar.gz (positions and scale factors)")
         if matrix and folder:
             inputs = {"file": matrix.path, "spatial": folder.path}
     image = _newest(uploads, "image")
@@ -113,12 +126,17 @@ def _plan_sm(uploads: Sequence[Upload]) -> Plan:
     return Plan(inputs)
 
 
-def _newest(uploads: Sequence[Upload], slot: str, ending: str | None = None) -> Upload | None:
-    return next((u for u in uploads if u.slot == slot and (ending is None or _ending(u) == ending)), None)
+def _newest(uploads: Sequence[Upload], slot: str, *endings: str) -> Upload | None:
+    return next((u for u in uploads if u.slot == slot and (not endings or _ending(u) in endings)), None)
 
 
 def _ending(upload: Upload) -> str:
-    return PurePath(upload.filename).suffix.lower()
+    return ending_of(upload.filename)
+
+
+def ending_of(name: str) -> str:
+    """In small letters, without gzip's: '.csv' of 'A.CSV.gz'."""
+    return PurePath(name.lower().removesuffix(".gz")).suffix
 
 
 def start(
@@ -208,10 +226,10 @@ def import_from_server(workspace: Workspace, *, project: str, sample: str, path:
 
 def guess_slot(name: str) -> str | None:
     """What a file is by its ending; None where it could be either section."""
-    ending = PurePath(name).suffix.lower()
-    known = {".imzml": "sm", ".ibd": "ibd", ".csv": "sm", ".tsv": "sm", ".txt": "sm", ".h5": "st", ".zip": "st"}
+    known = {".imzml": "sm", ".ibd": "ibd", ".csv": "sm", ".tsv": "sm", ".txt": "sm", ".h5": "st"}
+    known |= dict.fromkeys(ARCHIVES, "st")
     images = dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), "image")
-    return (known | images).get(ending)
+    return (known | images).get(ending_of(name))
 
 
 def files_in_use(workspace: Workspace, project: str, sample: str) -> dict[str, list[Upload]]:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -326,6 +327,19 @@ def test_imzml_waits_for_its_ibd(page: Page, data_dir: Path) -> None:
     expect(page.locator(".sm-tile-head", has_text=re.compile(r"\d+ pixels × \d+ metabolites"))).to_be_visible(
         timeout=IMPORT_MS
     )
+
+
+def test_a_matrix_and_the_packed_folder_as_10x_offers_them(page: Page, data_dir: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "V1_spatial.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        archive.add(data_dir / "visium_folder/spatial", "spatial")
+    new_project(page)
+    choose(page, "st", packed)
+    tile = page.locator(".sm-tile").first
+    expect(tile).to_contain_text("The file could not be imported.", timeout=IMPORT_MS)  # no matrix yet
+    choose(page, "st", data_dir / "visium_folder/filtered_feature_bc_matrix.h5")
+    expect(tile).to_contain_text("2,695 spots × 100 genes", timeout=IMPORT_MS)
+    expect(page.locator("body")).to_contain_text("hires 2,000 × 1,998 px")
 
 
 def test_files_of_the_server_are_imported(page: Page) -> None:

@@ -27,6 +27,8 @@ def path(name: str) -> str:
         ("st", [("st", "ranger.zip")], {"file": path("ranger.zip")}),
         ("st", [("st", "m.h5"), ("st", "s.zip")], {"file": path("m.h5"), "spatial": path("s.zip")}),
         ("st", [("st", "s.zip"), ("st", "m.h5")], {"file": path("m.h5"), "spatial": path("s.zip")}),
+        ("st", [("st", "m.h5"), ("st", "s.tar.gz")], {"file": path("m.h5"), "spatial": path("s.tar.gz")}),
+        ("st", [("st", "s.tgz"), ("st", "m.h5")], {"file": path("m.h5"), "spatial": path("s.tgz")}),
         ("st", [("st", "a.h5ad"), ("st", "m.h5")], {"file": path("a.h5ad")}),
         ("st", [("image", "he.png"), ("st", "a.h5ad")], {"file": path("a.h5ad"), "image": path("he.png")}),
         ("sm", [("sm", "peaks.csv")], {"file": path("peaks.csv")}),

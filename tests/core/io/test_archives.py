@@ -1,8 +1,10 @@
-"""Hostile zip archives are refused before anything is written."""
+"""Hostile archives are refused before anything is written."""
 
 from __future__ import annotations
 
+import io
 import stat
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -36,6 +38,51 @@ def test_unpacks_only_what_is_wanted_and_cleans_up(tmp_path: Path) -> None:
         assert [p.name for p in folder.rglob("*") if p.is_file()] == ["a.txt"]
         assert (folder / "top/a.txt").read_bytes() == b"1"
     assert not folder.exists()
+
+
+def tar(path: Path, *infos: tarfile.TarInfo, format: int = tarfile.GNU_FORMAT) -> Path:
+    with tarfile.open(path, "w", format=format) as archive:
+        for info in infos:
+            archive.addfile(info, io.BytesIO(b"x" * info.size))
+    return path
+
+
+def entry(name: str, *, size: int = 1, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.linkname = size, kind, target
+    return info
+
+
+def test_a_tar_is_unpacked_as_tarfile_does(tmp_path: Path) -> None:
+    long = "top/" + "a" * 150 + ".txt"  # a name that takes an entry of its own
+    path = tar(tmp_path / "a.tar", entry("top", size=0, kind=tarfile.DIRTYPE), entry(long, size=700), entry("./b.bin"))
+    assert members(path) == [long, "b.bin"]
+    with unpacked(path, lambda name: name.endswith(".txt")) as folder, tarfile.open(path) as theirs:
+        assert (folder / long).read_bytes() == theirs.extractfile(long).read()
+        assert not (folder / "b.bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("hostile", "word"),
+    [
+        (entry("../evil.h5"), "inside the folder"),
+        (entry("/etc/evil.h5"), "inside the folder"),
+        (entry("spatial", size=0, kind=tarfile.SYMTYPE, target="/etc"), "link or device"),
+        (entry("spatial", size=0, kind=tarfile.LNKTYPE, target="a"), "link or device"),
+        (entry("spatial", size=0, kind=tarfile.CHRTYPE), "link or device"),
+        (entry("A"), "twice"),
+        (entry("b" * (2 << 20)), "damage"),  # a name of 2 MiB
+    ],
+    ids=lambda value: value if isinstance(value, str) else ascii(value.name[:9]),
+)
+def test_hostile_tars(tmp_path: Path, hostile: tarfile.TarInfo, word: str) -> None:
+    refused(tar(tmp_path / "bad.tar", entry("a"), hostile), word)
+
+
+def test_a_tar_that_was_cut(tmp_path: Path) -> None:
+    path = tar(tmp_path / "cut.tar", entry("a", size=5000), entry("b", size=5000))
+    path.write_bytes(path.read_bytes()[:6000])
+    refused(path, "damage")
 
 
 @pytest.mark.parametrize("name", ["../evil.h5", "a/../../evil.h5", "/etc/evil.h5", "..\\evil.h5", "C:evil.h5"])

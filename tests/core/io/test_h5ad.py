@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 import warnings
@@ -272,7 +273,13 @@ def test_no_x(tmp_path: Path) -> None:
         read_st(save(anndata.AnnData(obs=counts().obs), tmp_path / "a.h5ad"))
 
 
-@pytest.mark.parametrize(("name", "mend"), [("spatial.tar.gz", "Unpack it"), ("brain.rds", "Convert it to h5ad")])
+def test_in_gzip(tmp_path: Path) -> None:
+    path = save(counts(), tmp_path / "a.h5ad")
+    (tmp_path / "a.h5ad.gz").write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(read_st(tmp_path / "a.h5ad.gz").X.toarray(), anndata.read_h5ad(path).to_df())
+
+
+@pytest.mark.parametrize(("name", "mend"), [("spatial.7z", "Unpack it"), ("brain.rds", "Convert it to h5ad")])
 def test_other_formats_are_told_the_way(tmp_path: Path, name: str, mend: str) -> None:
     (tmp_path / name).write_bytes(b"\x1f\x8b")
     with pytest.raises(FormatError, match=mend):

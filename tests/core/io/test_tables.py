@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,15 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
 
 
 TABLE = "x,y,426.9289,mz-431.0381,Dopamine\n1,5,0,2.5,3\n2,5,1.5,0,0\n"
+
+
+def test_a_table_in_gzip(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(TABLE.encode()))
+    packed, theirs = read_sm(tmp_path / "a.csv.gz"), pd.read_csv(tmp_path / "a.csv.gz")
+    np.testing.assert_array_equal(packed.X.toarray(), theirs.iloc[:, 2:].to_numpy(np.float32))
+    (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(b"1," * (32 << 20)))
+    with pytest.raises(UntrustedFileError, match="unpacks to more"):
+        read_sm(tmp_path / "bomb.csv.gz")
 
 
 def test_plain_table(tmp_path: Path) -> None:

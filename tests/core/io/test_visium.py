@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import tarfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -58,6 +59,12 @@ def zipped(folder: Path, path: Path, top: str = "") -> Path:
     return path
 
 
+def tarred(folder: Path, path: Path, top: str) -> Path:
+    with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as archive:
+        archive.add(folder, top)
+    return path
+
+
 def test_folder(data_dir: Path, reference: object) -> None:
     adata = read_st(data_dir / "visium_folder")
     same(adata, reference)
@@ -79,6 +86,11 @@ def test_zip(folder: Path, tmp_path: Path, reference: object, top: str) -> None:
     same(read_st(zipped(folder, tmp_path / "run.zip", top)), reference)
 
 
+@pytest.mark.parametrize("name", ["run.tar.gz", "run.tgz", "run.tar"])
+def test_tar(folder: Path, tmp_path: Path, reference: object, name: str) -> None:
+    same(read_st(tarred(folder, tmp_path / name, "./outs")), reference)
+
+
 def test_version_2_header(folder: Path, reference: object) -> None:
     old = folder / "spatial/tissue_positions_list.csv"
     pd.read_csv(old, header=None, names=POSITION_COLUMNS).to_csv(folder / "spatial/tissue_positions.csv", index=False)
@@ -94,6 +106,14 @@ def test_h5_finds_a_zip_beside_it(folder: Path, reference: object) -> None:
     zipped(folder / "spatial", folder / "spatial.zip", "spatial/")
     shutil.rmtree(folder / "spatial")
     same(read_st(folder / MATRIX), reference)
+
+
+def test_h5_with_the_tar_that_10x_offers(folder: Path, tmp_path: Path, reference: object) -> None:
+    packed = tarred(folder / "spatial", folder / "V1_Mouse_spatial.tar.gz", "spatial")
+    shutil.rmtree(folder / "spatial")
+    same(read_st(folder / MATRIX), reference)
+    packed.rename(tmp_path / "elsewhere.tar.gz")
+    same(read_st(folder / MATRIX, spatial=tmp_path / "elsewhere.tar.gz"), reference)
 
 
 def test_h5_with_spatial_elsewhere(folder: Path, tmp_path: Path, reference: object) -> None:
