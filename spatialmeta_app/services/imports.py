@@ -121,8 +121,10 @@ def _plan_sm(uploads: Sequence[Upload]) -> Plan:
             return Plan({}, "the .ibd file with the spectra")
         inputs["ibd"] = spectra.path
     negative = _newest(uploads, "negative")
-    if negative and uploads.index(negative) < uploads.index(main):  # one that came before belongs to an older file
-        inputs["negative"] = negative.path
+    if negative:  # it belongs to the section that was there when it came, or to the first that came after
+        older = _newest(uploads[uploads.index(negative) :], "sm")
+        if older in (None, main):
+            inputs["negative"] = negative.path
     return Plan(inputs)
 
 

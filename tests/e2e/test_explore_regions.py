@@ -316,6 +316,7 @@ def test_a_region_is_carried_through_the_alignment(page: Page, mirrored, workspa
     page.focus("#explore-stage")
     page.keyboard.press("Control+z")
     settled(page)
+    page.wait_for_function(f"() => SpatialMetaExplore.page.findings.summary?.spots === {len(chosen)}")
     np.testing.assert_array_equal(selected(page), chosen)
     page.locator("#explore-result").select_option(sample.results["st"].id)
     page.wait_for_function("() => SpatialMetaExplore.page.meta?.frame === 'st'")

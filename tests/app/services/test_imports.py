@@ -35,6 +35,7 @@ def path(name: str) -> str:
         ("sm", [("sm", "a.imzML"), ("ibd", "a.ibd")], {"file": path("a.imzML"), "ibd": path("a.ibd")}),
         ("sm", [("sm", "a.h5ad"), ("ibd", "a.ibd")], {"file": path("a.h5ad")}),
         ("sm", [("negative", "n.h5ad"), ("sm", "a.h5ad")], {"file": path("a.h5ad"), "negative": path("n.h5ad")}),
+        ("sm", [("sm", "a.h5ad"), ("negative", "n.h5ad")], {"file": path("a.h5ad"), "negative": path("n.h5ad")}),
         ("sm", [("sm", "new.h5ad"), ("negative", "n.h5ad"), ("sm", "a.h5ad")], {"file": path("new.h5ad")}),
     ],
 )
