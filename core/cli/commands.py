@@ -18,7 +18,7 @@ from anndata import AnnData
 from core import io, keys
 from core.cli.terminal import TerminalContext, answer, warn
 from core.errors import DataError, StorageError
-from core.io.archives import plain
+from core.io.archives import ungzipped
 from core.io.h5ad import mz_of_features
 from core.io.imzml import is_imzml
 from core.io.text import read_text, write_text
@@ -351,15 +351,13 @@ def _warn_of(checks: list[io.Check]) -> None:
 
 def _read_any(given: argparse.Namespace) -> tuple[str, AnnData]:
     """What the file is ('st', 'sm' or 'joint') and its content."""
-    kind = given.kind
-    if kind == "auto":
-        with plain(Path(given.file)) as path:
-            kind = _kind_of(path)
-    if kind == "joint":
-        return kind, io.read_h5ad(given.file)
-    if kind == "sm":
-        return kind, io.read_sm(given.file, ibd=given.ibd, spatial_key=given.sm_spatial_key)
-    return kind, io.read_st(given.file, image=given.image, image_scale=given.image_scale)
+    with ungzipped(Path(given.file)) as path:
+        kind = _kind_of(path) if given.kind == "auto" else given.kind
+        if kind == "joint":
+            return kind, io.read_h5ad(path)
+        if kind == "sm":
+            return kind, io.read_sm(path, ibd=given.ibd, spatial_key=given.sm_spatial_key)
+        return kind, io.read_st(path, image=given.image, image_scale=given.image_scale)
 
 
 def _kind_of(path: Path) -> str:

@@ -35,7 +35,7 @@ DAMAGE = (
 
 
 @dataclass(frozen=True)
-class ZipLimits:
+class Limits:
     """What an archive may unpack to. Space Ranger folders of a section are below 10 GiB, packed 1 to 20 times."""
 
     total_bytes: int = 64 * GIB
@@ -59,7 +59,7 @@ class _Member:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether *path* is a file that begins as a zip or tar archive does. One in gzip is not: see :func:`plain`."""
+    """Whether *path* is a file that begins as a zip or tar archive does. One in gzip is not: see :func:`ungzipped`."""
     return path.is_file() and (_is_zip(path) or _is_tar(path))
 
 
@@ -77,7 +77,7 @@ def _begins(path: Path, at: int, *signs: bytes) -> bool:
         return file.read(len(signs[0])) in signs
 
 
-def members(path: Path, limits: ZipLimits = ZipLimits()) -> list[str]:
+def members(path: Path, limits: Limits = Limits()) -> list[str]:
     """Names of the files in the archive, after all checks.
 
     Raises
@@ -91,7 +91,7 @@ def members(path: Path, limits: ZipLimits = ZipLimits()) -> list[str]:
 
 
 @contextmanager
-def unpacked(path: Path, wanted: Callable[[str], bool], limits: ZipLimits = ZipLimits()) -> Iterator[Path]:
+def unpacked(path: Path, wanted: Callable[[str], bool], limits: Limits = Limits()) -> Iterator[Path]:
     """A temporary folder with the members whose name is *wanted*; it is removed at the end."""
     chosen = [member for member in _checked(path, limits) if wanted(member.name)]
     with tempfile.TemporaryDirectory(prefix="spatialmeta-archive-") as name:
@@ -109,7 +109,7 @@ def unpacked(path: Path, wanted: Callable[[str], bool], limits: ZipLimits = ZipL
 
 
 @contextmanager
-def plain(path: Path) -> Iterator[Path]:
+def ungzipped(path: Path) -> Iterator[Path]:
     """*path* itself or, for "name.gz" and "name.tgz", a temporary "name" and "name.tar" with what it packs.
 
     Raises
@@ -122,10 +122,10 @@ def plain(path: Path) -> Iterator[Path]:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="spatialmeta-gzip-") as folder:
-        yield gunzip(path, Path(folder) / f"{path.stem}{'.tar' if ending == '.tgz' else ''}")
+        yield _gunzip(path, Path(folder) / f"{path.stem}{'.tar' if ending == '.tgz' else ''}")
 
 
-def gunzip(packed: Path, target: Path) -> Path:
+def _gunzip(packed: Path, target: Path) -> Path:
     """Unpack a gzip file (up to 16 GiB and 200 times its size) to *target*, and return that."""
     most, size = min(MAX_GUNZIPPED, max(16 * MIB, 200 * packed.stat().st_size)), 0
     try:
@@ -167,7 +167,7 @@ def _unpack(archive: zipfile.ZipFile | tarfile.TarFile, member: _Member, folder:
 
 
 class _TarInfo(tarfile.TarInfo):
-    """Long names are read into memory, however long the archive says they are."""
+    """Refuses what tarfile would read into memory at any length: names, and what else stands before a file."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type not in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE) and self.size > MIB:
@@ -209,7 +209,7 @@ def _of_tar(info: tarfile.TarInfo) -> _Member:
     return _Member(info, info.name.removeprefix("./"), info.size, info.size, info.isdir(), ordinary=ordinary)
 
 
-def _checked(path: Path, limits: ZipLimits) -> list[_Member]:
+def _checked(path: Path, limits: Limits) -> list[_Member]:
     if not is_archive(path):
         raise FormatError("a zip or tar archive", found=f"{path.name}, which is something else")
     try:
@@ -236,7 +236,7 @@ def _is_finders(name: str) -> bool:
     return "__MACOSX" in parts or parts[-1].startswith("._")
 
 
-def _check_member(path: Path, member: _Member, limits: ZipLimits) -> None:
+def _check_member(path: Path, member: _Member, limits: Limits) -> None:
     name = member.name
     parts = PurePosixPath(name).parts
     shown = ascii(name[:80])

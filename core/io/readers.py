@@ -13,7 +13,7 @@ from anndata import AnnData
 from core import keys
 from core.errors import FormatError, StorageError
 from core.io import h5ad, imzml, tables, visium
-from core.io.archives import plain
+from core.io.archives import ungzipped
 from core.io.images import as_rgb, attach_image
 from core.io.notes import FORMAT, note
 from core.io.untrusted import check_hdf5, is_hdf5
@@ -125,7 +125,7 @@ def read_sm(
 
 
 def _read(source: Source, readers: tuple[Reader, ...]) -> AnnData:
-    with plain(source.path) as path:
+    with ungzipped(source.path) as path:
         return _read_plain(replace(source, path=path), readers)
 
 

@@ -6,7 +6,6 @@ import glob
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from scipy import sparse
 
 from core import keys
 from core.errors import DataError, FormatError, UntrustedFileError
-from core.io.archives import gunzip, is_archive, members, plain, unpacked
+from core.io.archives import is_archive, members, ungzipped, unpacked
 from core.io.images import read_image
 from core.io.notes import OTHER_FEATURES, OUTSIDE_TISSUE, note
 from core.io.tables import read_text_table
@@ -168,14 +167,14 @@ def _beside(matrix: Path) -> Path | None:
 
 
 def _has_positions(path: Path) -> bool:
-    with plain(path) as archive:
+    with ungzipped(path) as archive:
         return is_archive(archive) and any(POSITIONS.search(name) for name in members(archive))
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Path]:
     """The folder in an archive, also in gzip; any other file itself."""
-    with plain(path) as archive:
+    with ungzipped(path) as archive:
         if is_archive(archive):
             with unpacked(archive, _is_wanted) as folder:
                 yield folder
@@ -255,13 +254,12 @@ def _text(value: object) -> str:
 def _read_mtx(matrix: Path) -> tuple[sparse.csr_matrix, pd.DataFrame, list[str], str]:
     from scipy.io import mmread
 
-    with tempfile.TemporaryDirectory(prefix="spatialmeta-mtx-") as name:
-        plain = _plain(matrix, Path(name))
-        barcodes_tsv = _plain(_sibling(matrix, "barcodes.tsv"), Path(name))
-        listing = _plain(_sibling(matrix, "features.tsv", "genes.tsv"), Path(name))
-        _check_mtx(plain)
+    with ExitStack() as stack:
+        files = matrix, _sibling(matrix, "barcodes.tsv"), _sibling(matrix, "features.tsv", "genes.tsv")
+        entries, barcodes_tsv, listing = (stack.enter_context(ungzipped(file)) for file in files)
+        _check_mtx(entries)
         try:
-            counts = sparse.csr_matrix(mmread(plain).T, dtype=np.float32)
+            counts = sparse.csr_matrix(mmread(entries).T, dtype=np.float32)
         except (ValueError, OverflowError, OSError) as error:
             raise FormatError("a Matrix Market file", found=f"matrix.mtx ({str(error)[:200]})") from error
         rows = [line.split("\t") for line in listing.read_text("utf-8", "replace").splitlines() if line]
@@ -286,11 +284,6 @@ def _sibling(matrix: Path, *names: str) -> Path:
         expected = " or ".join(before + name for name in names)
         raise FormatError(f"{expected}, plain or .gz", found=f"none beside {matrix.name}", mend="Give all three files.")
     return found[0]
-
-
-def _plain(path: Path, target: Path) -> Path:
-    """*path*, unpacked into the folder *target* where it is gzipped (up to 16 GiB and 200 times its size)."""
-    return gunzip(path, target / path.name[:-3]) if path.suffix.lower() == ".gz" else path
 
 
 def _check_mtx(path: Path) -> None:
@@ -319,8 +312,7 @@ def read_positions(path: Path) -> pd.DataFrame:
     Version 1 (``tissue_positions_list.csv``) has no header, version 2 (``tissue_positions.csv``) has one; the first
     line decides, not the name.
     """
-    with tempfile.TemporaryDirectory(prefix="spatialmeta-csv-") as name:
-        plain = _plain(path, Path(name))
+    with ungzipped(path) as plain:
         with plain.open("rb") as file:
             headed = b"barcode" in file.readline(1024).lower()
         table = read_text_table(plain, header=headed)
@@ -358,13 +350,14 @@ def _with_positions(adata: AnnData, path: Path) -> AnnData:
 def _images_and_factors(positions: Path) -> dict:
     """The images and scale factors beside *positions*, whose names begin as its name does."""
     before, entry = POSITIONS.sub("", positions.name), {"images": {}, "scalefactors": {}}
-    with tempfile.TemporaryDirectory(prefix="spatialmeta-spatial-") as name:
-        for path in sorted(positions.parent.glob(f"{glob.escape(before)}*")):
-            what = path.name[len(before) :].lower().removesuffix(".gz")
-            if what == "scalefactors_json.json":
-                entry["scalefactors"] = _scalefactors(_plain(path, Path(name)))
-            elif found := re.fullmatch(r"tissue_(hires|lowres)_image\.png", what):
-                entry["images"][found[1]] = read_image(_plain(path, Path(name)))
+    for path in sorted(positions.parent.glob(f"{glob.escape(before)}*")):
+        what = path.name[len(before) :].lower().removesuffix(".gz")
+        if what == "scalefactors_json.json":
+            with ungzipped(path) as file:
+                entry["scalefactors"] = _scalefactors(file)
+        elif found := re.fullmatch(r"tissue_(hires|lowres)_image\.png", what):
+            with ungzipped(path) as file:
+                entry["images"][found[1]] = read_image(file)
     return entry
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from core.vae.adam import Adam
 from core.vae.autograd import ByAutograd
+from core.vae.byhand import ByHand, covers
 from core.vae.data import Dataset
 from core.vae.module import Module
 from core.vae.sharing import Share
@@ -37,9 +38,6 @@ class Step(Protocol):
 
 def make_step(module: Module, dataset: Dataset, optimizer: Adam) -> Step:
     """By hand on the CPU, where all likelihoods have loops."""
-    if next(module.parameters()).device.type == "cpu":
-        from core.vae.byhand import ByHand, covers
-
-        if covers(module):
-            return ByHand(module, dataset, optimizer)
+    if next(module.parameters()).device.type == "cpu" and covers(module):
+        return ByHand(module, dataset, optimizer)
     return ByAutograd(module, dataset, optimizer)

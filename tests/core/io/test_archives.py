@@ -12,9 +12,9 @@ import pytest
 
 from core.errors import FormatError, UntrustedFileError
 from core.io import read_st
-from core.io.archives import ZipLimits, members, unpacked
+from core.io.archives import Limits, members, unpacked
 
-DEFAULT = ZipLimits()
+DEFAULT = Limits()
 EVERYTHING = lambda name: True  # noqa: E731
 
 
@@ -25,7 +25,7 @@ def make(path: Path, **files: bytes) -> Path:
     return path
 
 
-def refused(path: Path, word: str, limits: ZipLimits = DEFAULT) -> None:
+def refused(path: Path, word: str, limits: Limits = DEFAULT) -> None:
     with pytest.raises(UntrustedFileError, match=word):
         members(path, limits)
     with pytest.raises(UntrustedFileError, match=word), unpacked(path, EVERYTHING, limits):
@@ -111,11 +111,11 @@ def test_bomb_by_ratio(tmp_path: Path) -> None:
 
 
 def test_bomb_by_total(tmp_path: Path) -> None:
-    refused(make(tmp_path / "bomb.zip", a=b"1" * 600, b=b"2" * 600), "unpacked", ZipLimits(total_bytes=1000))
+    refused(make(tmp_path / "bomb.zip", a=b"1" * 600, b=b"2" * 600), "unpacked", Limits(total_bytes=1000))
 
 
 def test_too_many_members(tmp_path: Path) -> None:
-    refused(make(tmp_path / "many.zip", a=b"1", b=b"2"), "members", ZipLimits(members=1))
+    refused(make(tmp_path / "many.zip", a=b"1", b=b"2"), "members", Limits(members=1))
 
 
 def test_member_longer_than_it_says(tmp_path: Path) -> None:
