@@ -113,14 +113,15 @@ def _plan_st(uploads: Sequence[Upload], image_scale: float | None) -> Plan:
 
 def _plan_sm(uploads: Sequence[Upload]) -> Plan:
     main, spectra = _newest(uploads, "sm"), _newest(uploads, "ibd")
+    negative = _newest(uploads, "negative")
     if main is None:
-        return Plan({}, "the .imzML file that belongs to the .ibd" if spectra else "")
+        mode = "the file of the positive mode" if negative else ""
+        return Plan({}, "the .imzML file that belongs to the .ibd" if spectra else mode)
     inputs = {"file": main.path}
     if _ending(main) == ".imzml":
         if not spectra:
             return Plan({}, "the .ibd file with the spectra")
         inputs["ibd"] = spectra.path
-    negative = _newest(uploads, "negative")
     if negative:  # it belongs to the section that was there when it came, or to the first that came after
         older = _newest(uploads[uploads.index(negative) :], "sm")
         if older in (None, main):
@@ -244,7 +245,8 @@ def files_in_use(workspace: Workspace, project: str, sample: str) -> dict[str, l
         paths = plan(uploads, kind_of(slot)).inputs.values()
         waiting = [u for u in done if u.slot in kinds][:1]
         used = [u for u in done if u.slot in kinds and u.path in paths]
-        held[slot] = used if slot == "negative" else used or waiting
+        left = slot == "negative" and held["sm"]  # a negative mode of a section that was there before
+        held[slot] = used or ([] if left else waiting)
     return held
 
 

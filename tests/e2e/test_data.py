@@ -238,7 +238,7 @@ def test_files_that_are_whole_at_the_same_moment_are_all_imported(page: Page, tm
     expect(page.locator(".sm-tile-head", has_text="30 pixels × 3 metabolites")).to_be_visible(timeout=IMPORT_MS)
 
 
-@pytest.mark.parametrize(("typed", "taken"), [("0.5", 0.5), ("-1", None)])
+@pytest.mark.parametrize(("typed", "taken"), [("0.5", 0.5), ("2", 2.0), ("-1", None)])
 def test_the_image_scale_on_the_page_goes_with_the_image(
     page: Page, app_server: Server, tmp_path: Path, typed: str, taken: float | None
 ) -> None:
@@ -252,6 +252,9 @@ def test_the_image_scale_on_the_page_goes_with_the_image(
     choose(page, "image", tmp_path / "he.png")
     expect(page.get_by_role("img", name="Histology")).to_be_visible(timeout=IMPORT_MS)
     assert workspace.chosen(sample, "st").inputs.get("image_scale") == taken
+    # twice the 500 px of the spots is beyond the 600 of the image: all but the four columns and rows to 300
+    warning = page.locator(".sm-check", has_text="20 spots lie outside the image")
+    expect(warning).to_have_count(int(typed == "2"))
 
 
 def test_a_file_can_be_dropped(page: Page, app_server: Server, tmp_path: Path) -> None:
@@ -295,13 +298,20 @@ def _table(path: Path, masses: tuple[str, ...] = ("154.0499", "288.1186", "421.1
     return path
 
 
-def test_both_ion_modes_become_one_section(page: Page, app_server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["positive", "negative"])
+def test_both_ion_modes_become_one_section(page: Page, app_server: Server, tmp_path: Path, first: str) -> None:
     positive = _table(tmp_path / "positive.csv")
     negative = _table(tmp_path / "negative.csv", ("145.0619", "154.0499"), pixels=30)
     new_project(page)
-    choose(page, "sm", positive)
-    expect(page.locator(".sm-tile-head", has_text="36 pixels × 3 metabolites")).to_be_visible(timeout=IMPORT_MS)
-    choose(page, "negative", negative)
+    if first == "positive":
+        choose(page, "sm", positive)
+        expect(page.locator(".sm-tile-head", has_text="36 pixels × 3 metabolites")).to_be_visible(timeout=IMPORT_MS)
+        choose(page, "negative", negative)
+    else:
+        choose(page, "negative", negative)
+        expect(page.locator(".sm-tile", has_text="Waits for the file of the positive mode.")).to_be_visible()
+        expect(slot(page, "negative").locator(".sm-file")).to_contain_text("negative.csv")
+        choose(page, "sm", positive)
     expect(page.locator(".sm-tile-head", has_text="30 pixels × 5 metabolites")).to_be_visible(timeout=IMPORT_MS)
     expect(slot(page, "negative").locator(".sm-file")).to_contain_text("negative.csv")
     check = page.locator(".sm-check", has_text="Ion modes")
