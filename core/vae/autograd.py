@@ -17,10 +17,10 @@ from core.vae.sharing import alone
 
 
 class ByAutograd:
-    def __init__(self, module: Module, dataset: Dataset, optimizer: Adam) -> None:
+    def __init__(self, module: Module, dataset: Dataset, optimizer: Adam, *, mixed: bool = False) -> None:
         self._module, self._dataset = module, dataset
         self._device = next(module.parameters()).device
-        self.mixed = self._device.type == "cuda"  # products in bfloat16, which has float32's range: no loss scaling
+        self._mixed = mixed  # products in bfloat16, which has float32's range: no loss scaling
         self.gradients, self.share = [optimizer.vector()], alone
         for p, slope in zip(optimizer.parameters, optimizer.views(self.gradients[0]), strict=True):
             p.grad = slope
@@ -44,7 +44,7 @@ class ByAutograd:
         return _numbers(self._terms(spots, 1.0))
 
     def _terms(self, spots: np.ndarray, kl_share: float) -> dict[str, Tensor]:
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.mixed):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
             terms = self._module(self._dataset.take(spots, self._device))
         return with_loss(terms, self._module.weights(kl_share=kl_share))
 

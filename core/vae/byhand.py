@@ -1,11 +1,11 @@
-"""The loss of a minibatch and its gradients by hand, in float32 on the CPU: what :class:`core.vae.autograd.ByAutograd`
+"""The loss of a minibatch and its gradients by hand on the CPU: what :class:`core.vae.autograd.ByAutograd`
 gives, in two thirds of the time, and in shares that threads work on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -30,8 +30,8 @@ class ByHand:
     """In shares of rows: a thread takes one from the measured values to the gradients. The random numbers are drawn
     before, so they do not depend on the threads; sums over rows do, by rounding."""
 
-    def __init__(self, module: Module, dataset: Dataset, optimizer: Adam) -> None:
-        self._module, self._dataset, self._optimizer = module, dataset, optimizer
+    def __init__(self, module: Module, dataset: Dataset, optimizer: Adam, *, mixed: bool = False) -> None:
+        self._module, self._dataset, self._optimizer, self._mixed = module, dataset, optimizer, mixed
         self._config = module.config
         self.share = Threads(-(-module.config.batch_size // FEWEST))
         self._parts: list[_Part] = []
@@ -67,7 +67,7 @@ class ByHand:
         """Terms of the loss, and the derivative of the MMD by z."""
         noise = torch.randn(len(spots), self._config.n_latent).numpy()
         while len(self._parts) < self.share.parts:
-            self._parts.append(_Part(self._module, self._dataset, self._optimizer))
+            self._parts.append(_Part(self._module, self._dataset, self._optimizer, mixed=self._mixed))
 
         def work(k: int, parts: int) -> None:
             rows = slice_of(len(spots), k, parts)
@@ -101,22 +101,20 @@ class ByHand:
 class _Part:
     """What one thread does with its rows; the names are those of :meth:`Module.forward`."""
 
-    def __init__(self, module: Module, dataset: Dataset, optimizer: Adam) -> None:
+    def __init__(self, module: Module, dataset: Dataset, optimizer: Adam, *, mixed: bool) -> None:
         self._module, self._dataset = module, dataset
         self.gradient = optimizer.vector()
         gradients = dict(zip(optimizer.parameters, optimizer.views(self.gradient), strict=True))
         self._d_tables = [gradients[table.weight] for table in module.batch.tables]
         self._names = [m.name for m in module.modalities]
-        self._encoders = [Hidden(module.encoders[name], gradients) for name in self._names]
+        hidden, heads = (partial(kind, gradients=gradients, mixed=mixed) for kind in (Hidden, Heads))
+        self._encoders = [hidden(module.encoders[name]) for name in self._names]
         self._joint_mean, self._joint_log_sigma, *self._single_mean = (
             Layer(layer, gradients)
             for layer in (module.joint_mean, module.joint_log_sigma, *module.single_mean.values())
         )
         sets = [module.decoders] if module.single_decoders is None else [module.decoders, module.single_decoders]
-        self._decoders = [
-            [(Hidden(d[name]["body"], gradients), Heads(d[name]["heads"], gradients)) for d in sets]
-            for name in self._names
-        ]
+        self._decoders = [[(hidden(d[name]["body"]), heads(d[name]["heads"])) for d in sets] for name in self._names]
         self._repeats = 2 if self._single_mean else 1
         self._rooms = lru_cache(KEPT)(self._make_room)
 
@@ -205,12 +203,13 @@ class _Part:
             d_table.zero_().index_add_(0, self._minibatch.batch[:, k], part)
         d_joint = room["d_joint"]
         for k, (layer, name) in enumerate(((self._joint_mean, "d_mean"), (self._joint_log_sigma, "d_log_spread"))):
-            layer.slopes(room["joint"], room[name])
-            torch.addmm(d_joint, room[name], layer.weight, beta=k, out=d_joint)
+            layer.backward(room["joint"], room[name], d_joint, add=k > 0)
+            layer.bias_slope(room[name])
         for k, part in enumerate(d_joint.split(self._module.config.n_hidden, dim=1)):
             d_hidden = room["d_hidden"].copy_(part)
             if self._single_mean:
                 head = self._single_mean[k]
-                head.slopes(self._hidden[k], room["d_head"][k])
-                d_hidden.addmm_(room["d_single"][k], head.weight)
+                head.backward(self._hidden[k], room["d_head"][k])
+                head.bias_slope(room["d_head"][k])
+                head.input_slope(room["d_single"][k], d_hidden, add=True)
             self._encoders[k].backward(d_hidden)

@@ -1,5 +1,5 @@
-"""The last layers of a decoder with their likelihood, and the hidden layers, by compiled loops in float32 on the CPU,
-with derivatives by hand.
+"""The last layers of a decoder with their likelihood, and the hidden layers, by compiled loops on the CPU, with
+derivatives by hand.
 
 What a call writes stays in arrays that the next call of as many rows overwrites: making them, and the array that
 shares a tensor's memory, takes as long as many of the products.
@@ -19,6 +19,7 @@ from core.vae.distributions import LOG_THETA_LIMIT, LOG_VARIANCE_LIMIT, ZI_LIMIT
 from core.vae.modality import Gaussian, Mse, Transform, Zinb
 
 Gradients = Mapping[nn.Parameter, Tensor]  # where the derivative by a parameter is written
+WIDE = 256  # features from which rounding takes less than it saves
 KEPT = 4  # numbers of rows whose arrays are kept: of a share, of one of the last minibatch, and of the validation's
 
 
@@ -26,26 +27,72 @@ class Layer:
     """A linear layer: its parameters without what torch knows of them, and where their derivatives go."""
 
     def __init__(self, layer: nn.Linear, gradients: Gradients) -> None:
-        self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
-        self.transposed, self.bias_array = self.weight.t(), self.bias.numpy()
+        self._weight, self._bias = layer.weight.detach(), layer.bias.detach()
+        self.bias = self._bias.numpy()
         self._d_weight, self._d_bias = gradients[layer.weight], gradients[layer.bias]
-        self.d_bias_array = self._d_bias.numpy()
+        self.d_bias = self._d_bias.numpy()
+        # products write rows one after the other
         self._by_column = not self._d_weight.is_contiguous()
-        self._d_transposed = self._d_weight.t()
 
     def forward(self, x: Tensor, out: Tensor) -> None:
-        torch.addmm(self.bias, x, self.transposed, out=out)
+        torch.addmm(self._bias, x, self._weight.t(), out=out)
 
-    def weight_slope(self, x: Tensor, slope: Tensor) -> None:
-        """From the input and the derivative by the output."""
+    def product(self, x: Tensor, out: Tensor) -> None:
+        """:meth:`forward` without the bias."""
+        torch.mm(x, self._weight.t(), out=out)
+
+    def backward(self, x: Tensor, slope: Tensor, d_x: Tensor | None = None, *, add: bool = False) -> None:
+        """Derivatives by the weight from the input and the derivative by the output; those by the input are written
+        where they are wanted, or added."""
         if self._by_column:
-            torch.mm(x.t(), slope, out=self._d_transposed)
+            torch.mm(x.t(), slope, out=self._d_weight.t())
         else:
             torch.mm(slope.t(), x, out=self._d_weight)
+        if d_x is not None:
+            self.input_slope(slope, d_x, add=add)
 
-    def slopes(self, x: Tensor, slope: Tensor) -> None:
-        self.weight_slope(x, slope)
+    def input_slope(self, slope: Tensor, d_x: Tensor, *, add: bool = False) -> None:
+        torch.addmm(d_x, slope, self._weight, beta=int(add), out=d_x)
+
+    def bias_slope(self, slope: Tensor) -> None:
         torch.sum(slope, 0, out=self._d_bias)
+
+
+class Bfloat16Layer(Layer):
+    """The same with products of bfloat16 numbers, of 8 significant bits; what goes in and comes out is float32."""
+
+    def __init__(self, layer: nn.Linear, gradients: Gradients) -> None:
+        super().__init__(layer, gradients)
+        self._rounded = torch.empty_like(self._weight, dtype=torch.bfloat16)
+        self._d_rounded = torch.empty_like(self._rounded)
+        self._rooms = lru_cache(KEPT)(self._make_room)
+
+    def _make_room(self, n: int) -> tuple[Tensor, ...]:
+        n_out, n_in = self._weight.shape
+        return tuple(torch.empty(n, width, dtype=torch.bfloat16) for width in (n_in, n_out, n_in))
+
+    def product(self, x: Tensor, out: Tensor) -> None:
+        seen, given, _ = self._rooms(len(x))
+        torch.mm(seen.copy_(x), self._rounded.copy_(self._weight).t(), out=given)
+        out.copy_(given)
+
+    def backward(self, x: Tensor, slope: Tensor, d_x: Tensor | None = None, *, add: bool = False) -> None:
+        """After :meth:`product`, whose rounded weight it takes."""
+        seen, given, d_seen = self._rooms(len(x))
+        seen.copy_(x)
+        given.copy_(slope)
+        if self._by_column:
+            torch.mm(seen.t(), given, out=self._d_rounded.t())
+        else:
+            torch.mm(given.t(), seen, out=self._d_rounded)
+        self._d_weight.copy_(self._d_rounded)
+        if d_x is not None:
+            torch.mm(given, self._rounded, out=d_seen)
+            d_x.add_(d_seen) if add else d_x.copy_(d_seen)
+
+
+def _layer(layer: nn.Linear, gradients: Gradients, *, mixed: bool) -> Layer:
+    return (Bfloat16Layer if mixed and max(layer.weight.shape) >= WIDE else Layer)(layer, gradients)
 
 
 class Room:
@@ -62,8 +109,8 @@ class Room:
 class Hidden:
     """The layers that :func:`core.vae.nn.mlp` makes."""
 
-    def __init__(self, body: nn.Sequential, gradients: Gradients) -> None:
-        self._layers = [Layer(layer, gradients) for layer in body if isinstance(layer, nn.Linear)]
+    def __init__(self, body: nn.Sequential, gradients: Gradients, *, mixed: bool = False) -> None:
+        self._layers = [_layer(layer, gradients, mixed=mixed) for layer in body if isinstance(layer, nn.Linear)]
         norms = [layer for layer in body if isinstance(layer, nn.LayerNorm)]
         self._norms = [(_array(norm.weight), _array(norm.bias)) for norm in norms]
         self._d_norms = [(gradients[norm.weight].numpy(), gradients[norm.bias].numpy()) for norm in norms]
@@ -80,10 +127,10 @@ class Hidden:
         self._dropped = self._rate if uniforms else 0.0
         self._seen, rooms = [], self._rooms(len(x))
         for k, (layer, norm, room) in enumerate(zip(self._layers, self._norms, rooms, strict=True)):
-            torch.mm(x, layer.transposed, out=room["normalised"])
+            layer.product(x, room["normalised"])
             normalised, active, inverse_sd, _ = room.arrays.values()
             drawn = uniforms[k] if uniforms else active
-            loops.norm_rows(normalised, layer.bias_array, *norm, drawn, self._dropped, active, inverse_sd)
+            loops.norm_rows(normalised, layer.bias, *norm, drawn, self._dropped, active, inverse_sd)
             self._seen.append((x, room))
             x = room["active"]
         return x
@@ -94,13 +141,11 @@ class Hidden:
         for k, layer in reversed(list(enumerate(self._layers))):
             x, room = self._seen[k]
             normalised, active, inverse_sd, _ = room.arrays.values()
-            given, wanted = (active, normalised, inverse_sd, self._norms[k][0]), (layer.d_bias_array, *self._d_norms[k])
+            given, wanted = (active, normalised, inverse_sd, self._norms[k][0]), (layer.d_bias, *self._d_norms[k])
             loops.norm_slopes(slope.numpy(), *given, self._dropped, *wanted)
-            layer.weight_slope(x, slope)
-            if k:
-                slope = torch.mm(slope, layer.weight, out=self._seen[k - 1][1]["d_active"])
-            elif d_input is not None:
-                torch.mm(slope, layer.weight, out=d_input)
+            d_x = self._seen[k - 1][1]["d_active"] if k else d_input
+            layer.backward(x, slope, d_x)
+            slope = d_x
 
 
 class Heads:
@@ -110,24 +155,27 @@ class Heads:
     of the products, so that nothing large is copied or scaled.
     """
 
-    def __init__(self, heads: nn.Module, gradients: Gradients) -> None:
+    def __init__(self, heads: nn.Module, gradients: Gradients, *, mixed: bool = False) -> None:
         names, self._evaluate = EVALUATIONS[type(heads)]
         outputs = [getattr(heads, name) for name in names]
-        self._layers = [Layer(output, gradients) for output in outputs if isinstance(output, nn.Linear)]
+        linear = [output for output in outputs if isinstance(output, nn.Linear)]
+        self._layers, self._shape = [_layer(each, gradients, mixed=mixed) for each in linear], linear[0].weight.shape
         narrow = [output.bias if isinstance(output, nn.Linear) else output for output in outputs]
         self._narrow, self._d_narrow = [_array(p) for p in narrow], [_array(gradients[p]) for p in narrow]
         self._rooms = lru_cache(KEPT)(self._make_rooms)
 
     def _make_rooms(self, n: int) -> tuple[Room, Room]:
         """Of the outputs, and of what is as wide as the hidden layer."""
-        p, width = self._layers[0].weight.shape
+        p, width = self._shape
         outputs = {str(k): (n, p) for k in range(len(self._layers))}
         return Room(**outputs), Room(weighted=(n, width), d_hidden=(n, width), by_row=(n, 1))
 
     def forward(self, hidden: Tensor, rows: Rows, transform: Transform, repeats: int) -> list[float]:
         """Log-likelihood of each repeat; *hidden* (repeats * n, width)."""
         self._hidden, (outputs, _) = hidden, self._rooms(len(hidden))
-        self._slopes = [torch.mm(hidden, layer.transposed, out=outputs[str(k)]) for k, layer in enumerate(self._layers)]
+        self._slopes = [outputs[str(k)] for k in range(len(self._layers))]
+        for layer, output in zip(self._layers, self._slopes, strict=True):
+            layer.product(hidden, output)
         self._narrow_slopes = np.zeros((len(self._narrow), repeats, rows.values.shape[1]), np.float32)
         given = list(outputs.arrays.values())
         return self._evaluate(rows, transform, given, self._narrow, self._narrow_slopes).tolist()
@@ -138,8 +186,7 @@ class Heads:
         room.arrays["by_row"].reshape(len(weights), len(self._hidden) // len(weights))[:] = by_repeat[:, None]
         weighted = torch.mul(self._hidden, room["by_row"], out=room["weighted"])
         for k, (layer, slope) in enumerate(zip(self._layers, self._slopes, strict=True)):
-            layer.weight_slope(weighted, slope)
-            torch.addmm(room["d_hidden"], slope, layer.weight, beta=min(k, 1), out=room["d_hidden"])
+            layer.backward(weighted, slope, room["d_hidden"], add=k > 0)
         for wanted, slope in zip(self._d_narrow, self._narrow_slopes, strict=True):
             np.matmul(by_repeat, slope, out=wanted)
         return room["d_hidden"].mul_(room["by_row"])

@@ -43,7 +43,8 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
         normalised total over the selected genes), decoded from the mean of z. Features that are not selected have
         no entry: the layer is CSR then, and a dense float32 array where all features are selected.
     ``uns['spatialmeta']['training']``
-        ``terms`` (loss history by term), ``config``, ``best_epoch``, ``stopped``, ``device``.
+        ``terms`` (loss history by term), ``config``, ``best_epoch``, ``stopped``, ``device``,
+        ``precision``.
 
     The trained model is left as ``model.pt`` in the checkpoint folder of *context*, if it has one.
 
@@ -131,6 +132,7 @@ def _result(
         "best_epoch": history.best_epoch,
         "stopped": history.stopped,
         "device": str(next(model.module.parameters()).device),
+        "precision": history.precision,
     }
     out.uns[keys.UNS] = {**joint.uns.get(keys.UNS, {}), keys.TRAINING: training}
     return out

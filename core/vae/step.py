@@ -36,8 +36,8 @@ class Step(Protocol):
         ...
 
 
-def make_step(module: Module, dataset: Dataset, optimizer: Adam) -> Step:
-    """By hand on the CPU, where all likelihoods have loops."""
+def make_step(module: Module, dataset: Dataset, optimizer: Adam, *, mixed: bool) -> Step:
+    """By hand on the CPU, where all likelihoods have loops; *mixed*: wide products of bfloat16 numbers."""
     if next(module.parameters()).device.type == "cpu" and covers(module):
-        return ByHand(module, dataset, optimizer)
-    return ByAutograd(module, dataset, optimizer)
+        return ByHand(module, dataset, optimizer, mixed=mixed)
+    return ByAutograd(module, dataset, optimizer, mixed=mixed)

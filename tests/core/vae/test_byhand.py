@@ -10,6 +10,7 @@ import torch
 from scipy import sparse, stats
 from torch import nn
 
+from core.vae import compiled
 from core.vae.adam import Adam
 from core.vae.autograd import ByAutograd
 from core.vae.byhand import ByHand
@@ -23,7 +24,9 @@ from core.vae.step import make_step
 N, GENES, METABOLITES = 67, 23, 11
 
 
-def both(*names: str, known: dict[str, np.ndarray] | None = None, **settings) -> tuple[ByAutograd, ByHand, Adam]:
+def both(
+    *names: str, known: dict[str, np.ndarray] | None = None, mixed: bool = False, **settings
+) -> tuple[ByAutograd, ByHand, Adam]:
     """The two steps of one module with random weights, on two batch columns; *known*: see Dataset's measured."""
     config = IntegrateConfig(**{"n_hidden": 12, "n_latent": 4, "weight_kl": 0.7, "weight_mmd": 0.0, **settings})
     config = resolve(config, n_samples=2, has_st="ST" in names, has_spatial=True)
@@ -42,7 +45,8 @@ def both(*names: str, known: dict[str, np.ndarray] | None = None, **settings) ->
             p.add_(0.2 * torch.randn_like(p))
     dataset, optimizer = Dataset(matrices, codes, measured=known), Adam(list(module.parameters()), 0.01)
     dataset.prepare(module.transforms)
-    return ByAutograd(module, dataset, optimizer), ByHand(module, dataset, optimizer), optimizer
+    auto, hand = (kind(module, dataset, optimizer, mixed=mixed) for kind in (ByAutograd, ByHand))
+    return auto, hand, optimizer
 
 
 SETTINGS = [
@@ -56,18 +60,21 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_mixed_precision_is_the_same_to_its_eight_bits(settings: dict):
-    """As on CUDA, which is rarely there when tests run."""
-    auto, _, _ = both("ST", "SM", **settings)
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_mixed_precision_is_the_same_to_its_eight_bits(settings: dict, by_hand: bool, monkeypatch):
+    """By torch as on CUDA, which is rarely there when tests run."""
+    monkeypatch.setattr(compiled, "WIDE", 1)
     found = []
-    for auto.mixed in (False, True):
+    for mixed in (False, True):
+        step = both("ST", "SM", mixed=mixed, **settings)[by_hand]
         torch.manual_seed(3)
-        terms = auto.differentiate(np.arange(N), kl_share=0.5)
-        found.append((terms, auto.gradients[0].clone()))
-    (exact, slope), (mixed, mixed_slope) = found
-    assert mixed == pytest.approx(exact, rel=2e-2)
-    assert torch.cosine_similarity(slope, mixed_slope, dim=0) > 0.999
-    assert mixed != exact
+        with step:
+            terms = step.differentiate(np.arange(N), kl_share=0.5)
+            found.append((terms, sum(step.gradients).clone()))
+    (exact, slope), (rounded, rounded_slope) = found
+    assert rounded == pytest.approx(exact, rel=2e-2)
+    assert torch.cosine_similarity(slope, rounded_slope, dim=0) > 0.999
+    assert rounded != exact
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -148,9 +155,9 @@ def test_torchs_threads_are_given_back():
 
 def test_a_likelihood_without_loops_is_left_to_torch(monkeypatch):
     auto, _, optimizer = both("ST", "SM")
-    assert isinstance(make_step(auto._module, auto._dataset, optimizer), ByHand)
+    assert isinstance(make_step(auto._module, auto._dataset, optimizer, mixed=False), ByHand)
     monkeypatch.delitem(EVALUATIONS, Gaussian)
-    assert isinstance(make_step(auto._module, auto._dataset, optimizer), ByAutograd)
+    assert isinstance(make_step(auto._module, auto._dataset, optimizer, mixed=False), ByAutograd)
 
 
 def test_uniform_numbers_are_uniform():
