@@ -78,13 +78,17 @@ def mutual_pairs(guide: np.ndarray, sample: np.ndarray, k: int) -> sparse.csr_ma
 def _nearest(own: Tensor, theirs: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of *own* (n, axes) and, of each, the *k* rows of *theirs* (m, axes) nearest to it, and those as near as the
     last. All are compared, by products: with so many axes a tree is no faster, and scikit-learn half as fast."""
+    from core.vae import loops
+
     squares, starts = theirs.square().sum(1), range(0, len(own), COMPARED)
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def work(part: int, parts: int) -> None:
         for start in starts[part::parts]:
             apart = torch.addmm(squares, own[start : start + COMPARED], theirs.t(), alpha=-2).numpy()
-            near = np.flatnonzero(apart <= np.partition(apart, k - 1, axis=1)[:, k - 1 : k])  # flat: it is faster
+            least = np.empty((len(apart), k), np.float32)
+            loops.least_values(apart, least)
+            near = np.flatnonzero(apart <= least[:, -1:])  # flat: it is faster
             rows, columns = np.divmod(near, len(theirs))
             found[start] = rows + start, columns
 

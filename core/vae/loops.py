@@ -10,6 +10,7 @@ import math
 from core.jit import compiled
 from core.vae.kernels import ONE, ZERO, f32, f64, log1p, u32, wide
 
+INFINITY = f32(math.inf)
 NORM_FLOOR = f32(1e-5)  # of a variance, as in torch
 
 
@@ -99,6 +100,23 @@ def mixed_rows(indptr, indices, weights, values, out):
             weight, source = weights[i], values[indices[i]]
             for j in range(len(mixed)):
                 mixed[j] += weight * source[j]
+
+
+@compiled("void(float32[:,::1], float32[:,::1])")
+def least_values(values, out):
+    """The smallest of each row of *values* (rows, m), as many as *out* (rows, k) has columns, in order; infinity where
+    there are fewer. One look at each: numpy's partition takes four times as long where k is small."""
+    k = out.shape[1]
+    for row in range(len(values)):
+        given, least = values[row], out[row]
+        least[:] = INFINITY
+        for j in range(len(given)):
+            if given[j] < least[k - 1]:
+                at = k - 1
+                while at > 0 and least[at - 1] > given[j]:
+                    least[at] = least[at - 1]
+                    at -= 1
+                least[at] = given[j]
 
 
 @compiled("void(float32[:,::1], float32[::1], boolean, float32[::1], float32[::1], float32[:,::1])")

@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 from core.datasets import SimulateConfig, simulate
 from core.preprocessing import FeaturesConfig, select_features
 from core.reassignment import reassign
-from core.vae import IntegrateConfig, integrate, load
+from core.vae import IntegrateConfig, integrate, load, loops
 from core.vae.across import across, aligned, least_squares_shifts, mutual_pairs, partners, shared
 from core.vae.data import Correction
 from core.vae.mixing import mixing
@@ -28,6 +28,15 @@ def test_pairs_are_mutual_nearest_neighbours_of_scikit_learn():
         for i in np.flatnonzero(sample != theirs):
             expected[i, spots[near[i]]] = 1
     np.testing.assert_array_equal(found, expected * expected.T)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 7, 7), (40, 300, 18)])
+def test_least_values_are_those_of_sorting(shape):
+    n, m, k = shape
+    values = np.random.default_rng(0).standard_normal((n, m)).astype(np.float32).round(1)  # with ties
+    found = np.empty((n, k), np.float32)
+    loops.least_values(values, found)
+    np.testing.assert_array_equal(found, np.sort(values, axis=1)[:, :k])
 
 
 def test_shifts_are_the_least_squares_of_the_paired_differences():
