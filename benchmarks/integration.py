@@ -78,8 +78,8 @@ def real(given: argparse.Namespace) -> None:
 def speed(given: argparse.Namespace) -> None:
     """CPU seconds on one thread at the same epochs, batch size and features, of the training call (ours with all that
     it prepares and its embeddings) and of the whole process (imports and reading too); wall seconds on two threads
-    (the least of three trainings) beside the limit (the median of those measured before, between and after). Ours runs
-    before and after theirs: the machine may change."""
+    (the least of three trainings) beside the limit in float32 (the median of those measured before, between and after),
+    and in bfloat16 where ours trains so. Ours runs before and after theirs: the machine may change."""
     for samples, spots, full in ((1, 2003, 64), (3, 2000, 32)):
         epochs = 2 if given.quick else min(given.epochs, full)
         pair = simulated(0, spots=spots, samples=samples, genes=2000, metabolites=400, thinned=1, noise=0)
@@ -89,6 +89,9 @@ def speed(given: argparse.Namespace) -> None:
         for preset, found in costs.items():
             found.append(_cost(pair, preset, epochs))
             print(f"  {_name(pair, preset)}: {_cpu(found)}, {max(said['train_mb'] for said in found)} MB", flush=True)
+        if costs["single"][0]["precision"] != "float32":
+            in_full = [_cost(pair, "single", epochs, precision="float32")]
+            print(f"  {_name(pair, 'single')} in float32: {_cpu(in_full)}", flush=True)
         if theirs is not None:
             print(f"  the authors' model: {_cpu([theirs])}, {theirs['train_mb']} MB", flush=True)
         for preset, found in costs.items() if theirs is not None else ():
@@ -99,10 +102,11 @@ def speed(given: argparse.Namespace) -> None:
             )
         for preset in costs:
             about = {"batch": 128, "by_spot": preset != "single", "threads": 2}
-            walls, limits = [], [limit.seconds(pair.joint, epochs, **about)]
+            found, limits = [], [limit.seconds(pair.joint, epochs, **about)]
             for _ in range(1 if given.quick else 3):
-                walls.append(_cost(pair, preset, epochs, threads=2)["train_wall_s"])
+                found.append(_cost(pair, preset, epochs, threads=2))
                 limits.append(limit.seconds(pair.joint, epochs, **about))
+            walls, precision = [said["train_wall_s"] for said in found], found[0]["precision"]
             wall, parts = min(walls), np.median(limits, axis=0)
             print(
                 f"  {_name(pair, preset)} on two threads: {wall:.1f} s (of {', '.join(f'{w:.1f}' for w in walls)}), "
@@ -110,11 +114,15 @@ def speed(given: argparse.Namespace) -> None:
                 f"{parts[1]:.1f}; least {min(map(sum, limits)):.1f}, most {max(map(sum, limits)):.1f}); the aim is 1.5",
                 flush=True,
             )
+            if precision != "float32":
+                shortest = sum(limit.seconds(pair.joint, epochs, **about, precision=precision))
+                print(f"    {wall / shortest:.2f} times the limit in {precision}, {shortest:.1f} s", flush=True)
 
 
-def _cost(pair: Pair, preset: str, epochs: int, *, threads: int = 1) -> dict:
+def _cost(pair: Pair, preset: str, epochs: int, *, threads: int = 1, precision: str = "auto") -> dict:
     """What a training to the last epoch on all spots takes."""
-    return _ours(pair, preset, epochs, reconstruct=False, to_the_end=True, threads=threads)[1]
+    settings = {"reconstruct": False, "validation": 0.0, "precision": precision}
+    return _ours(pair, preset, epochs, threads=threads, **settings)[1]
 
 
 def _cpu(found: Sequence[dict]) -> str:
@@ -192,11 +200,9 @@ def _cells(values: Sequence[float]) -> str:
 
 
 def _ours(
-    pair: Pair, preset: str, epochs: int, *, reconstruct: bool = True, to_the_end: bool = False, threads: int = 1
+    pair: Pair, preset: str, epochs: int, *, threads: int = 1, **others: object
 ) -> tuple[dict[str, np.ndarray], dict]:
-    settings = {"preset": _name(pair, preset), "epochs": epochs, "reconstruct": reconstruct}
-    if to_the_end:
-        settings |= {"validation": 0.0}
+    settings = {"preset": _name(pair, preset), "epochs": epochs, **others}
     with tempfile.TemporaryDirectory() as folder:
         pair.joint.write_h5ad(Path(folder) / "in.h5ad")
         said = _child("integrate", folder, json.dumps(settings), threads=threads)
