@@ -31,8 +31,7 @@ class Layer:
         self.bias = self._bias.numpy()
         self._d_weight, self._d_bias = gradients[layer.weight], gradients[layer.bias]
         self.d_bias = self._d_bias.numpy()
-        # products write rows one after the other
-        self._by_column = not self._d_weight.is_contiguous()
+        self._by_column = not self._d_weight.is_contiguous()  # see core.vae.nn.mlp; a product writes row by row
 
     def forward(self, x: Tensor, out: Tensor) -> None:
         torch.addmm(self._bias, x, self._weight.t(), out=out)
@@ -44,12 +43,15 @@ class Layer:
     def backward(self, x: Tensor, slope: Tensor, d_x: Tensor | None = None, *, add: bool = False) -> None:
         """Derivatives by the weight from the input and the derivative by the output; those by the input are written
         where they are wanted, or added."""
-        if self._by_column:
-            torch.mm(x.t(), slope, out=self._d_weight.t())
-        else:
-            torch.mm(slope.t(), x, out=self._d_weight)
+        self._weight_slope(x, slope, self._d_weight)
         if d_x is not None:
             self.input_slope(slope, d_x, add=add)
+
+    def _weight_slope(self, x: Tensor, slope: Tensor, out: Tensor) -> None:
+        if self._by_column:
+            torch.mm(x.t(), slope, out=out.t())
+        else:
+            torch.mm(slope.t(), x, out=out)
 
     def input_slope(self, slope: Tensor, d_x: Tensor, *, add: bool = False) -> None:
         torch.addmm(d_x, slope, self._weight, beta=int(add), out=d_x)
@@ -79,12 +81,7 @@ class Bfloat16Layer(Layer):
     def backward(self, x: Tensor, slope: Tensor, d_x: Tensor | None = None, *, add: bool = False) -> None:
         """After :meth:`product`, whose rounded weight it takes."""
         seen, given, d_seen = self._rooms(len(x))
-        seen.copy_(x)
-        given.copy_(slope)
-        if self._by_column:
-            torch.mm(seen.t(), given, out=self._d_rounded.t())
-        else:
-            torch.mm(given.t(), seen, out=self._d_rounded)
+        self._weight_slope(seen.copy_(x), given.copy_(slope), self._d_rounded)
         self._d_weight.copy_(self._d_rounded)
         if d_x is not None:
             torch.mm(given, self._rounded, out=d_seen)
