@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks import limit, peers
 from benchmarks.joint_samples import MILD, Pair, dlpfc, ideals, simulated, vicari
@@ -89,8 +90,8 @@ def speed(given: argparse.Namespace) -> None:
         for preset, found in costs.items():
             found.append(_cost(pair, preset, epochs))
             print(f"  {_name(pair, preset)}: {_cpu(found)}, {max(said['train_mb'] for said in found)} MB", flush=True)
-        if costs["single"][0]["precision"] != "float32":
-            in_full = [_cost(pair, "single", epochs, precision="float32")]
+        if costs["single"][0]["mixed_precision"]:
+            in_full = [_cost(pair, "single", epochs, mixed_precision="off")]
             print(f"  {_name(pair, 'single')} in float32: {_cpu(in_full)}", flush=True)
         if theirs is not None:
             print(f"  the authors' model: {_cpu([theirs])}, {theirs['train_mb']} MB", flush=True)
@@ -106,7 +107,7 @@ def speed(given: argparse.Namespace) -> None:
             for _ in range(1 if given.quick else 3):
                 found.append(_cost(pair, preset, epochs, threads=2))
                 limits.append(limit.seconds(pair.joint, epochs, **about))
-            walls, precision = [said["train_wall_s"] for said in found], found[0]["precision"]
+            walls = [said["train_wall_s"] for said in found]
             wall, parts = min(walls), np.median(limits, axis=0)
             print(
                 f"  {_name(pair, preset)} on two threads: {wall:.1f} s (of {', '.join(f'{w:.1f}' for w in walls)}), "
@@ -114,15 +115,14 @@ def speed(given: argparse.Namespace) -> None:
                 f"{parts[1]:.1f}; least {min(map(sum, limits)):.1f}, most {max(map(sum, limits)):.1f}); the aim is 1.5",
                 flush=True,
             )
-            if precision != "float32":
-                shortest = sum(limit.seconds(pair.joint, epochs, **about, precision=precision))
-                print(f"    {wall / shortest:.2f} times the limit in {precision}, {shortest:.1f} s", flush=True)
+            if found[0]["mixed_precision"]:
+                shortest = sum(limit.seconds(pair.joint, epochs, **about, kind=torch.bfloat16))
+                print(f"    {wall / shortest:.2f} times the limit in bfloat16, {shortest:.1f} s", flush=True)
 
 
-def _cost(pair: Pair, preset: str, epochs: int, *, threads: int = 1, precision: str = "auto") -> dict:
+def _cost(pair: Pair, preset: str, epochs: int, *, threads: int = 1, **others: object) -> dict:
     """What a training to the last epoch on all spots takes."""
-    settings = {"reconstruct": False, "validation": 0.0, "precision": precision}
-    return _ours(pair, preset, epochs, threads=threads, **settings)[1]
+    return _ours(pair, preset, epochs, threads=threads, reconstruct=False, validation=0.0, **others)[1]
 
 
 def _cpu(found: Sequence[dict]) -> str:

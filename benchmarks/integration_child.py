@@ -40,7 +40,7 @@ def _integrate(folder: Path, settings: dict) -> dict:
         "train_s": round(time.process_time() - start, 2),
         "train_wall_s": round(time.perf_counter() - start_wall, 2),
     }
-    said["precision"] = out.uns["spatialmeta"]["training"]["precision"]
+    said["mixed_precision"] = out.uns["spatialmeta"]["training"]["mixed_precision"]
     arrays = {"embedding": out.obsm["X_emb"], "contribution": out.obs["contribution_st"].to_numpy()}
     if settings.get("reconstruct", True):
         layer = out.layers["reconstruction"]

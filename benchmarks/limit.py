@@ -14,10 +14,10 @@ WIDTH = 128  # of a hidden layer
 
 
 def seconds(
-    joint: AnnData, epochs: int, *, batch: int, by_spot: bool, threads: int, precision: str = "float32"
+    joint: AnnData, epochs: int, *, batch: int, by_spot: bool, threads: int, kind: torch.dtype = torch.float32
 ) -> tuple[float, float]:
     """Wall seconds of the products and of the gamma functions at the best rates measured now with *threads*; the
-    products of numbers of this *precision*.
+    products of numbers of this *kind*.
 
     Encoders see a batch once (no gradient by the data: two products), decoders twice, from the joint and from the
     single embedding (three products). The ZINB has two heads, or three where the dispersion is decoded.
@@ -28,7 +28,6 @@ def seconds(
         is_gene = (joint.var["type"] == "ST").to_numpy()
         genes, metabolites = int(is_gene.sum()), int((~is_gene).sum())
         steps = epochs * np.ceil(joint.n_obs / batch)
-        kind = getattr(torch, precision)
         products = (2 + by_spot) * _decoder(genes, batch, kind) + 2 * _decoder(metabolites, batch, kind)
         products += _encoder(genes, batch, kind) + _encoder(metabolites, batch, kind)
         x = torch.rand(200_000) * 20 + 0.1

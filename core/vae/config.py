@@ -121,11 +121,11 @@ class IntegrateConfig:
     reconstruct: bool = option(True, "write the denoised values (memory: 4 to 8 bytes a spot and selected feature)")
     seed: int = option(0, "seed of all random numbers", minimum=0, maximum=2**31 - 1)
     device: str = option(AUTO, "where to calculate", choices=(AUTO, "cpu", "cuda", "mps"))
-    precision: str = option(
+    mixed_precision: str = option(
         AUTO,
-        "numbers that the training multiplies; auto: bfloat16 (8 significant bits, summed in float32) where the "
-        "processor has instructions for it, else float32",
-        choices=(AUTO, "float32", "bfloat16"),
+        "products of wide layers in bfloat16 (8 significant bits, summed in float32); auto: where the processor has "
+        "instructions for it",
+        choices=(AUTO, "on", "off"),
         advanced=True,
     )
     n_hidden: int = option(128, "units of a hidden layer", minimum=1, maximum=8192, advanced=True, label="Hidden units")

@@ -44,7 +44,7 @@ def integrate(joint: ad.AnnData, config: IntegrateConfig | None = None, context:
         no entry: the layer is CSR then, and a dense float32 array where all features are selected.
     ``uns['spatialmeta']['training']``
         ``terms`` (loss history by term), ``config``, ``best_epoch``, ``stopped``, ``device``,
-        ``precision``.
+        ``mixed_precision``.
 
     The trained model is left as ``model.pt`` in the checkpoint folder of *context*, if it has one.
 
@@ -132,7 +132,7 @@ def _result(
         "best_epoch": history.best_epoch,
         "stopped": history.stopped,
         "device": str(next(model.module.parameters()).device),
-        "precision": history.precision,
+        "mixed_precision": history.mixed_precision,
     }
     out.uns[keys.UNS] = {**joint.uns.get(keys.UNS, {}), keys.TRAINING: training}
     return out

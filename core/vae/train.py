@@ -36,14 +36,14 @@ class TrainingHistory:
         The epoch (from 0) whose weights were kept.
     stopped
         'epochs' or 'patience'.
-    precision
-        'float32' or 'bfloat16', of the wide matrix products.
+    mixed_precision
+        Whether the products of wide layers were in bfloat16.
     """
 
     terms: dict[str, np.ndarray]
     best_epoch: int
     stopped: str
-    precision: str
+    mixed_precision: bool
 
 
 @dataclass
@@ -69,14 +69,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def choose_precision(name: str, device: torch.device) -> str:
-    """'auto' takes bfloat16 on CUDA and on processors that multiply it (AVX512-BF16), else float32."""
+def choose_mixed(name: str, device: torch.device) -> bool:
+    """'on', 'off', or by 'auto' on CUDA and on processors that multiply bfloat16 (AVX512-BF16)."""
     from llvmlite.binding import get_host_cpu_features  # with numba, where it is first needed
 
     if name != AUTO:
-        return name
+        return name == "on"
     fast = {"cuda": True, "cpu": get_host_cpu_features().get("avx512bf16", False)}
-    return "bfloat16" if fast.get(device.type, False) else "float32"
+    return fast.get(device.type, False)
 
 
 def fit(module: Module, dataset: Dataset, config: IntegrateConfig, context: Context) -> TrainingHistory:
@@ -98,8 +98,8 @@ class _Trainer:
         self.module = module.to(self.device)
         self.dataset, self.config, self.context = dataset, config, context
         self.optimizer = Adam(list(module.parameters()), config.learning_rate)
-        self.precision = choose_precision(config.precision, self.device)
-        self.step = make_step(module, dataset, self.optimizer, mixed=self.precision == "bfloat16")
+        self.mixed = choose_mixed(config.mixed_precision, self.device)
+        self.step = make_step(module, dataset, self.optimizer, mixed=self.mixed)
         self.train_spots, self.validation_spots = self._split()
         self.state = _State()
 
@@ -121,7 +121,7 @@ class _Trainer:
                     break
         self.module.load_state_dict(self.state.best_weights)
         terms = {name: np.array(values) for name, values in self.state.terms.items()}
-        return TrainingHistory(terms, self.state.best_epoch, stopped, self.precision)
+        return TrainingHistory(terms, self.state.best_epoch, stopped, self.mixed)
 
     def _epoch(self) -> None:
         state = self.state

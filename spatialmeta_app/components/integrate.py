@@ -126,7 +126,7 @@ def summary(training: Mapping[str, Any] | None, duration_s: float | None, model:
             ("Ended because", stopped or "–"),
             ("Last loss", format_number(losses[-1] if losses else None, "", 4)),
             ("Preset", str(config.get("preset", "–"))),
-            ("Device", " · ".join(str(training[name]) for name in ("device", "precision") if name in training) or "–"),
+            ("Device", str(training.get("device", "–")) + (", bfloat16" if training.get("mixed_precision") else "")),
             ("Time", format_number(duration_s, "s")),
             ("Model", html.A("model.pt", href=model, download="model.pt", title=ENCODE) if model else "–"),
         ]

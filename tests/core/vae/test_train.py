@@ -18,7 +18,7 @@ from core.vae.config import resolve
 from core.vae.data import Dataset
 from core.vae.modality import Modality
 from core.vae.module import Module
-from core.vae.train import CHECKPOINT, choose_precision, fit
+from core.vae.train import CHECKPOINT, choose_mixed, fit
 
 QUICK = {"epochs": 5, "n_hidden": 16, "n_latent": 4, "batch_size": 64}
 
@@ -64,11 +64,11 @@ def test_training_leaves_the_callers_random_numbers_alone(pair):
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("mixed", ["off", "on"])
 @pytest.mark.parametrize("stop_after", [3, 12, 20])  # in the first epoch, between two checkpoints, in the last
-def test_resumed_training_gives_the_same_weights_bit_for_bit(pair, tmp_path, stop_after, precision, monkeypatch):
+def test_resumed_training_gives_the_same_weights_bit_for_bit(pair, tmp_path, stop_after, mixed, monkeypatch):
     monkeypatch.setattr(compiled, "WIDE", 16)
-    config = IntegrateConfig(**QUICK, checkpoint_epochs=2, precision=precision)
+    config = IntegrateConfig(**QUICK, checkpoint_epochs=2, mixed_precision=mixed)
     integrate(pair, config, Recorder(tmp_path / "whole"))
     with pytest.raises(Cancelled):
         integrate(pair, config, Recorder(tmp_path / "parts", stop_after=stop_after))
@@ -177,9 +177,9 @@ def test_a_last_batch_of_one_spot(pair, n):
 def test_bfloat16_learns_what_float32_learns(pair, monkeypatch):
     monkeypatch.setattr(compiled, "WIDE", 16)
     settings = {**QUICK, "epochs": 30, "validation": 0.0}
-    full, mixed = (integrate(pair, IntegrateConfig(**settings, precision=p)) for p in ("float32", "bfloat16"))
+    full, mixed = (integrate(pair, IntegrateConfig(**settings, mixed_precision=m)) for m in ("off", "on"))
     trained = [out.uns["spatialmeta"]["training"] for out in (full, mixed)]
-    assert [each["precision"] for each in trained] == ["float32", "bfloat16"]
+    assert [each["mixed_precision"] for each in trained] == [False, True]
     (start, *_, end), (mixed_start, *_, mixed_end) = (each["terms"]["loss"] for each in trained)
     assert mixed_start - mixed_end == pytest.approx(start - end, rel=0.02)
     assert mixed_end != end
@@ -188,13 +188,12 @@ def test_bfloat16_learns_what_float32_learns(pair, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="needs Linux, whose list of features is compared")
-def test_precision_is_what_the_processor_multiplies_fast():
+def test_mixed_precision_is_for_what_multiplies_it_fast():
     there = "avx512_bf16" in Path("/proc/cpuinfo").read_text().split()
-    assert choose_precision("auto", torch.device("cpu")) == ("bfloat16" if there else "float32")
-    assert choose_precision("auto", torch.device("cuda")) == "bfloat16"
-    assert choose_precision("auto", torch.device("mps")) == "float32"
-    assert choose_precision("float32", torch.device("cuda")) == "float32"
-    assert choose_precision("bfloat16", torch.device("cpu")) == "bfloat16"
+    found = {name: choose_mixed("auto", torch.device(name)) for name in ("cpu", "cuda", "mps")}
+    assert found == {"cpu": there, "cuda": True, "mps": False}
+    assert choose_mixed("on", torch.device("cpu"))
+    assert not choose_mixed("off", torch.device("cuda"))
 
 
 def test_uses_no_device_that_is_not_there(pair):
