@@ -23,6 +23,8 @@ from core.quality import measured_alike, sources_of
 if TYPE_CHECKING:  # the web process ranks typed arrays by this module, and must stay free of anndata
     from anndata import AnnData
 
+#: fewer spots than this in most groups: the column counts or measures something, and is no grouping
+LEAST_TYPICAL = 2
 #: stored values that are sorted together
 BLOCK_NUMBERS = 1 << 21
 #: what is said of each group and feature, beside fdr
@@ -90,15 +92,30 @@ def markers(
     Raises
     ------
     DataError
-        When the column or the layer does not exist, or there is nothing to compare.
+        When the column or the layer does not exist, the column holds a number or a name of each spot and no groups, or
+        there is nothing to compare.
     """
     context = context or Context()
     if groupby not in adata.obs:
         raise DataError(f"a column '{groupby}' in obs", found=", ".join(map(str, adata.obs.columns[:20])) or "none")
     column = adata.obs[groupby]
     groups = column.astype("category").cat.remove_unused_categories()
+    _check_groups(adata, groups)
     codes, names = groups.cat.codes.to_numpy().astype(np.int64), [str(c) for c in groups.cat.categories]
     return _table(adata, codes, names, layer, context)
+
+
+def _check_groups(adata: AnnData, groups: pd.Series) -> None:
+    sizes = groups.value_counts()
+    if not len(sizes) or sizes.median() >= LEAST_TYPICAL:
+        return
+    columns = adata.obs.select_dtypes("category").drop(columns=groups.name, errors="ignore")
+    others = [str(name) for name, column in columns.items() if column.nunique() > 1]
+    raise DataError(
+        "a column of obs that puts the spots in groups",
+        found=f"{len(sizes):,} different values among {int(sizes.sum()):,} spots in '{groups.name}'",
+        mend=f"Choose {' or '.join(others[:5]) or 'a categorical column'}, or cut it into classes with pandas.cut.",
+    )
 
 
 def compare(

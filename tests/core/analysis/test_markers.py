@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from hypothesis import given, settings
@@ -130,3 +131,20 @@ def test_refusals(joint: AnnData) -> None:
         compare(joint, np.ones(joint.n_obs, dtype=bool))
     with pytest.raises(DataError, match="every group"):
         compare(joint, np.zeros(joint.n_obs, dtype=bool))
+
+
+@pytest.mark.parametrize("kind", ["measured", "counted", "named"])
+def test_a_column_without_groups_is_refused(joint: AnnData, kind: str) -> None:
+    """A group a spot would take hours and say nothing."""
+    rng = np.random.default_rng(0)
+    columns = {"measured": rng.random(joint.n_obs), "counted": rng.integers(0, 100_000, joint.n_obs)}
+    columns |= {"named": joint.obs_names.to_numpy(dtype=object)}
+    whole = joint.copy()
+    whole.obs["layer"] = pd.Categorical(np.arange(joint.n_obs) % 3)
+    whole.obs["tried"] = columns[kind]
+    whole.obs.loc[whole.obs_names[:2], "tried"] = whole.obs["tried"].iloc[2]  # some share a value
+    told = r"in groups\. Found 160 different values among 162 spots in 'tried'\. Choose .*layer.*cut"
+    with pytest.raises(DataError, match=told):
+        markers(whole, "tried")
+    whole.obs["dose"] = np.where(np.arange(joint.n_obs) % 2, 0.5, 1.0)  # numbers may well be groups
+    assert set(markers(whole, "dose")["group"]) == {"0.5", "1.0"}
