@@ -14,6 +14,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import psutil
+from playwright.sync_api import Page, sync_playwright
 from scipy import sparse
 
 from benchmarks.timing import ask, median_s
@@ -61,8 +62,6 @@ server_sections: dict[int, tuple[str, str]] = {}
 
 def _pages(server: Server) -> None:
     """From the click on a step until its page is drawn, in a real browser with 5,000 spots."""
-    from playwright.sync_api import sync_playwright
-
     from tests.e2e.browser import launch
 
     project, sample = server_sections[5_000]
@@ -71,6 +70,7 @@ def _pages(server: Server) -> None:
         page.goto(f"{server.url}/p/{project}/{sample}/data")
         page.wait_for_selector("main h1, main .sm-panel")
         for name in (*PAGES, "data"):
+            _settle(page)
             start = time.perf_counter()
             page.click(f"nav a[href$='/{name}']")
             page.wait_for_url(f"**/{name}*")
@@ -79,10 +79,20 @@ def _pages(server: Server) -> None:
             print(f"page {name:10} {time.perf_counter() - start:5.2f} s (aim: 1 s)")
 
 
+def _settle(page: Page) -> None:
+    """Wait until the open page is drawn, its maps too, which would count for the next page: until timers have come in
+    time for half a second."""
+    page.evaluate(
+        """async () => { for (let quiet = 0; quiet < 10;) {
+          const began = performance.now();
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          const late = performance.now() - began > 75 || document.title === 'Updating...';
+          quiet = late ? 0 : quiet + 1; } }"""
+    )
+
+
 def _previews(server: Server) -> None:
     """How often a running alignment moves its overlay in a real browser, beside an empty request of the same page."""
-    from playwright.sync_api import sync_playwright
-
     from tests.e2e.browser import launch
     from tests.e2e.seeding import seed
     from tests.e2e.test_align import creep
