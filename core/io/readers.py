@@ -33,6 +33,7 @@ class Source:
     """A file or folder to import, with what may come beside it."""
 
     path: Path
+    origin: Path | None = None  # what *path* was unpacked from, or itself
     ibd: Path | None = None
     spatial: Path | None = None
     spatial_key: str | None = None
@@ -65,7 +66,8 @@ def read_st(
         Pixels of *image* per full-resolution pixel; None: found from the spots (see
         :func:`core.io.images.attach_image`).
     spatial
-        Folder or archive with Space Ranger's ``spatial/`` for a 10x .h5; None: looked for beside the file.
+        Folder or archive with Space Ranger's ``spatial/`` for a matrix alone (10x .h5, or an archive of its folder);
+        None: looked for beside the file.
 
     Returns
     -------
@@ -126,7 +128,7 @@ def read_sm(
 
 def _read(source: Source, readers: tuple[Reader, ...]) -> AnnData:
     with ungzipped(source.path) as path:
-        return _read_plain(replace(source, path=path), readers)
+        return _read_plain(replace(source, path=path, origin=source.path), readers)
 
 
 def _read_plain(source: Source, readers: tuple[Reader, ...]) -> AnnData:
@@ -225,7 +227,9 @@ def sm_readers() -> tuple[Reader, ...]:
 
 H5AD = Reader("AnnData (.h5ad)", _is_h5ad, lambda source: h5ad.read_h5ad(source.path))
 SPACE_RANGER = Reader(
-    "Space Ranger output (folder, zip, tar or .h5)", visium.is_visium, lambda s: visium.read_visium(s.path, s.spatial)
+    "Space Ranger output (folder, zip, tar or .h5)",
+    visium.is_visium,
+    lambda s: visium.read_visium(s.path, s.spatial, origin=s.origin),
 )
 IMZML = Reader(
     "imzML with .ibd", imzml.is_imzml, lambda s: imzml.read_imzml(s.path, s.ibd, tolerance_ppm=s.mz_tolerance_ppm)

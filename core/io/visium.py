@@ -33,7 +33,11 @@ WANTED = re.compile(
     r"|tissue_(hires|lowres)_image\.png|matrix\.mtx|barcodes\.tsv|features\.tsv|genes\.tsv)(\.gz)?)$",
     re.IGNORECASE,
 )
-MATRIX_NAME = re.compile(r"((filtered|raw)_)?(feature_bc_)?matrix(\.h5|\.mtx(\.gz)?)$", re.IGNORECASE)
+MATRIX_NAME = re.compile(
+    r"((filtered|raw)_)?(feature_bc_)?matrix(\.h5|\.mtx|\.zip|\.tar|\.tgz)?(\.gz)?$", re.IGNORECASE
+)
+#: what a genome's group holds in a .h5 before Cell Ranger 3
+CELL_RANGER_2 = {"barcodes", "data", "gene_names", "genes", "indices", "indptr", "shape"}
 #: of the spatial folder; what is in gzip has to be unpacked to be looked at, so its name says what it is
 ARCHIVE = re.compile(r"(\.zip|\.tar|spatial.*\.(tar\.gz|tgz))$", re.IGNORECASE)
 POSITION_COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
@@ -61,10 +65,10 @@ def is_visium(path: Path) -> bool:
         return False
     check_hdf5(path)
     with h5py.File(path, "r") as file:
-        return "matrix" in file
+        return "matrix" in file or bool(_genomes(file))
 
 
-def read_visium(path: Path, spatial: Path | None = None) -> AnnData:
+def read_visium(path: Path, spatial: Path | None = None, *, origin: Path | None = None) -> AnnData:
     """Read Space Ranger's output; spots outside the tissue are left out.
 
     Parameters
@@ -73,6 +77,8 @@ def read_visium(path: Path, spatial: Path | None = None) -> AnnData:
         Folder (``outs/``), zip or tar of it (also with one folder around it), or ``*_feature_bc_matrix.h5``.
     spatial
         ``spatial/`` as a folder or an archive (also in gzip); None: looked for inside, for a matrix alone beside it.
+    origin
+        Where *path* came from, if it was unpacked from something: that is what the matrix alone lies beside.
 
     Returns
     -------
@@ -84,8 +90,8 @@ def read_visium(path: Path, spatial: Path | None = None) -> AnnData:
         folder = stack.enter_context(unpacked(path, _is_wanted)) if is_archive(path) else path
         files = _find(folder, path.name) if folder.is_dir() else Files(path, None)
         positions = files.positions
-        if spatial is not None or not folder.is_dir():
-            place = _beside(path) if spatial is None else spatial
+        if spatial is not None or (positions is None and not path.is_dir()):
+            place = _beside(origin or path) if spatial is None else spatial
             if place is not None and place.is_file():
                 place = stack.enter_context(_opened(place))
             positions = None if place is None else _positions_in(place, path)
@@ -197,7 +203,7 @@ def _positions_in(place: Path, matrix: Path) -> Path:
 
 
 def _library(library: str, path: Path) -> str:
-    name = library or re.sub(r"(\.zip|_?(filtered|raw)_feature_bc_matrix)?(\.h5)?$", "", path.name)
+    name = library or re.sub(r"(_?(filtered|raw)_feature_bc_matrix)?(\.h5|\.zip|\.tar)?$", "", path.name)
     return name.replace("/", "_") or "section"
 
 
@@ -225,22 +231,45 @@ def _read_10x_h5(path: Path) -> tuple[sparse.csr_matrix, pd.DataFrame, list[str]
     check_hdf5(path)
     try:
         with h5py.File(path, "r") as file:
-            group = file["matrix"]
+            group = file[_group_of(file)]
             n_features, n_barcodes = (int(n) for n in group["shape"][:2])
             parts = (group["data"][:], group["indices"][:], group["indptr"][:])
             matrix = sparse.csc_matrix(parts, shape=(n_features, n_barcodes))
             matrix.check_format(full_check=True)
-            fields = {"name": "name", keys.GENE_IDS: "id", "feature_types": "feature_type"}
-            features = pd.DataFrame({ours: _texts(group["features"][theirs]) for ours, theirs in fields.items()})
+            features = _features_of(group)
             libraries = np.ravel(file.attrs.get("library_ids", []))
             library = _text(libraries[0]) if len(libraries) else ""
             return matrix.T.tocsr().astype(np.float32), features, _texts(group["barcodes"]), library
     except (KeyError, ValueError, TypeError, IndexError, OSError, AttributeError) as error:
         raise FormatError(
-            "a 10x matrix .h5 of Space Ranger 1.0 or later",
+            "a 10x matrix .h5, of Space Ranger or Cell Ranger",
             found=f"{path.name} ({str(error)[:200]})",
             mend="Give filtered_feature_bc_matrix.h5.",
         ) from error
+
+
+def _group_of(file: h5py.File) -> str:
+    """Where the counts are: "matrix" or, before Cell Ranger 3, the name of the genome."""
+    genomes = [] if "matrix" in file else _genomes(file)
+    if len(genomes) > 1:
+        raise FormatError(
+            "the matrix of one genome",
+            found=f"{len(genomes)} in {Path(file.filename).name}: {', '.join(genomes)}",
+            mend="Write the one you want as h5ad: scanpy.read_10x_h5(path, genome=…).write_h5ad(…).",
+        )
+    return genomes[0] if genomes else "matrix"
+
+
+def _genomes(file: h5py.File) -> list[str]:
+    return [name for name, group in file.items() if isinstance(group, h5py.Group) and group.keys() >= CELL_RANGER_2]
+
+
+def _features_of(group: h5py.Group) -> pd.DataFrame:
+    if "features" in group:
+        fields = {"name": "name", keys.GENE_IDS: "id", "feature_types": "feature_type"}
+        return pd.DataFrame({ours: _texts(group["features"][theirs]) for ours, theirs in fields.items()})
+    names = {"name": _texts(group["gene_names"]), keys.GENE_IDS: _texts(group["genes"])}
+    return pd.DataFrame(names | {"feature_types": "Gene Expression"})
 
 
 def _texts(dataset: h5py.Dataset) -> list[str]:

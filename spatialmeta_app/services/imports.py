@@ -15,6 +15,7 @@ from spatialmeta_app.workspace.views import View
 
 SECTIONS = ("st", "sm")
 ARCHIVES = (".zip", ".tar", ".tgz")
+MATRIX_FOLDER = "_bc_matri"  # filtered_feature_bc_matrix of Space Ranger, filtered_gene_bc_matrices before
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ SLOTS = (
     Slot(
         "st",
         "ST section",
-        "h5ad, 10x h5 + spatial folder (zip, tar.gz), Space Ranger folder (zip, tar.gz)",
+        "h5ad, 10x matrix (h5, tar.gz) + spatial folder (zip, tar.gz), Space Ranger folder (zip, tar.gz)",
         f".h5ad,.h5,{','.join(ARCHIVES)},.gz",
         "st",
     ),
@@ -100,7 +101,9 @@ def _plan_st(uploads: Sequence[Upload], image_scale: float | None) -> Plan:
         return Plan({})
     inputs: dict[str, Any] = {"file": main.path}
     if _ending(main) in (".h5", *ARCHIVES):  # a matrix and its spatial folder may come as two files, in any order
-        matrix, folder = _newest(uploads, "st", ".h5"), _newest(uploads, "st", *ARCHIVES)
+        matrices = [u for u in uploads if _is_matrix(u)]
+        matrix = _newest(matrices, "st")
+        folder = _newest([u for u in uploads if u not in matrices], "st", *ARCHIVES)
         if matrix and not folder:
             return Plan({}, "the spatial folder as zip or tar.gz (positions and scale factors)")
         if matrix and folder:
@@ -131,6 +134,13 @@ def _plan_sm(uploads: Sequence[Upload]) -> Plan:
 
 def _newest(uploads: Sequence[Upload], slot: str, *endings: str) -> Upload | None:
     return next((u for u in uploads if u.slot == slot and (not endings or _ending(u) in endings)), None)
+
+
+def _is_matrix(upload: Upload) -> bool:
+    """A matrix without its places: the .h5, or the archive of the folder that 10x offers beside it. The name says it:
+    what is in gzip would have to be unpacked to be looked at."""
+    ending = _ending(upload)
+    return ending == ".h5" or (ending in ARCHIVES and MATRIX_FOLDER in upload.filename.lower())
 
 
 def _ending(upload: Upload) -> str:

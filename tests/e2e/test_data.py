@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +18,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
+from core.io import read_st
 from spatialmeta_app.config import Settings
 from spatialmeta_app.ids import Data
 from spatialmeta_app.workspace import Workspace
+from tests.core.io.test_visium import to_mtx
 from tests.e2e.conftest import Watch
 from tests.e2e.serving import Server, running
 from tests.e2e.test_shell import new_project
@@ -348,6 +351,23 @@ def test_a_matrix_and_the_packed_folder_as_10x_offers_them(page: Page, data_dir:
     tile = page.locator(".sm-tile").first
     expect(tile).to_contain_text("The file could not be imported.", timeout=IMPORT_MS)  # no matrix yet
     choose(page, "st", data_dir / "visium_folder/filtered_feature_bc_matrix.h5")
+    expect(tile).to_contain_text("2,695 spots × 100 genes", timeout=IMPORT_MS)
+    expect(page.locator("body")).to_contain_text("hires 2,000 × 1,998 px")
+
+
+def test_the_matrix_folder_and_the_spatial_folder_both_packed(page: Page, data_dir: Path, tmp_path: Path) -> None:
+    offered = data_dir / "visium_folder"
+    matrix = shutil.copyfile(offered / "filtered_feature_bc_matrix.h5", tmp_path / "filtered_feature_bc_matrix.h5")
+    packed = []
+    for folder in (to_mtx(tmp_path, read_st(matrix)), offered / "spatial"):
+        packed.append(tmp_path / f"V1_{folder.name}.tar.gz")
+        with tarfile.open(packed[-1], "w:gz") as archive:
+            archive.add(folder, folder.name)
+    new_project(page)
+    choose(page, "st", packed[0])
+    tile = page.locator(".sm-tile").first
+    expect(tile).to_contain_text("Waits for the spatial folder")
+    choose(page, "st", packed[1])
     expect(tile).to_contain_text("2,695 spots × 100 genes", timeout=IMPORT_MS)
     expect(page.locator("body")).to_contain_text("hires 2,000 × 1,998 px")
 

@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,6 +115,61 @@ def test_h5_with_the_tar_that_10x_offers(folder: Path, tmp_path: Path, reference
     same(read_st(folder / MATRIX), reference)
     packed.rename(tmp_path / "elsewhere.tar.gz")
     same(read_st(folder / MATRIX, spatial=tmp_path / "elsewhere.tar.gz"), reference)
+
+
+@pytest.mark.parametrize("ending", [".tar.gz", ".tgz", ".zip"])
+def test_the_two_archives_that_10x_offers(folder: Path, tmp_path: Path, reference: object, ending: str) -> None:
+    to_mtx(folder, reference)
+    target, names = tmp_path / "offered", ("filtered_feature_bc_matrix", "spatial")
+    target.mkdir()
+    matrix, spatial = (
+        zipped(folder / n, target / f"V1_{n}.zip", f"{n}/")
+        if ending == ".zip"
+        else tarred(folder / n, target / f"V1_{n}{ending}", n)
+        for n in names
+    )
+    same(read_st(matrix), reference)  # it lies beside it
+    spatial = spatial.rename(tmp_path / f"elsewhere{ending}")
+    adata = read_st(matrix, spatial=spatial)
+    same(adata, reference)
+    assert set(adata.uns["spatial"]) == {"V1"}
+    assert [c.title for c in check_st(read_st(matrix)) if c.level == "blocking"] == ["Coordinates"]
+
+
+def as_cell_ranger_2(path: Path, reference: object, genomes: tuple[str, ...]) -> None:
+    """The layout that 10x describes for versions before 3: a group a genome, with ids, names, barcodes and CSC."""
+    counts = reference.X.T.tocsc()
+    with h5py.File(path, "w") as file:
+        for genome in genomes:
+            group = file.create_group(genome)
+            texts = {"genes": reference.var["gene_ids"], "gene_names": reference.var_names}
+            for name, values in (texts | {"barcodes": reference.obs_names}).items():
+                group[name] = np.array(values, dtype="S")
+            for name in ("data", "indices", "indptr"):
+                group[name] = getattr(counts, name).astype(np.int32 if name == "data" else np.int64)
+            group["shape"] = np.array(counts.shape, dtype=np.int32)
+
+
+def test_a_matrix_of_cell_ranger_2(folder: Path, reference: object) -> None:
+    import scanpy
+
+    as_cell_ranger_2(folder / MATRIX, reference, ("mm10",))
+    same(read_st(folder / MATRIX), reference)
+    same(read_st(folder), reference)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = scanpy.read_10x_h5(folder / MATRIX)
+    shutil.rmtree(folder / "spatial")
+    adata = read_st(folder / MATRIX)
+    np.testing.assert_array_equal(adata.X.toarray(), theirs.X.toarray())
+    assert list(adata.var_names) == list(theirs.var_names)
+    assert list(adata.var["gene_ids"]) == list(theirs.var["gene_ids"])
+
+
+def test_a_matrix_of_two_genomes_is_refused_by_name(folder: Path, reference: object) -> None:
+    as_cell_ranger_2(folder / MATRIX, reference, ("hg19", "mm10"))
+    with pytest.raises(FormatError, match=r"one genome\. Found 2 in .*_matrix\.h5: hg19, mm10\. Write"):
+        read_st(folder / MATRIX)
 
 
 def test_h5_with_spatial_elsewhere(folder: Path, tmp_path: Path, reference: object) -> None:
