@@ -101,7 +101,7 @@
     const since = answer.now - (performance.now() - opened) / 1000; // s, by the server's clock
     const ended = changed.filter((j) => !ACTIVE.includes(j.state) && (!first || j.finished > since));
     changed.forEach((j) => jobs.set(j.id, j));
-    const moved = answer.seq !== seq && (first || changed.length);
+    const moved = placed(answer.waiting || {}) || (answer.seq !== seq && (first || changed.length));
     seq = Math.max(seq, answer.seq || 0);
     if (moved) window.dash_clientside.set_props("jobs", { data: { project, seq, jobs: sorted() } });
     changed.filter((j) => ACTIVE.includes(j.state)).forEach((j) => SM.forget(about(j)));
@@ -110,6 +110,13 @@
     ended.filter((j) => j.state === "failed").forEach((j) => SM.toast({
       level: "danger", title: SM.jobTitle(j) + " failed", text: firstLine(j.error), mend: "", about: about(j),
     }));
+  }
+
+  // what the queued jobs wait for changes with the jobs of others -> whether it did
+  function placed(waiting) {
+    const moved = sorted().filter((j) => j.state === "queued" && JSON.stringify(j.waiting) !== JSON.stringify(waiting[j.id]));
+    moved.forEach((j) => jobs.set(j.id, { ...j, waiting: waiting[j.id] }));
+    return moved.length > 0;
   }
 
   // a failure is news until the same is tried again
@@ -212,7 +219,7 @@
     bar.setAttribute("aria-valuenow", String(percent));
     bar.firstChild.style.width = percent + "%";
     row.querySelector(".sm-job-message").textContent =
-      job.state === "failed" ? firstLine(job.error) : active ? job.message || job.state : "";
+      job.state === "failed" ? firstLine(job.error) : active ? job.message || SM.steps.words(job) : "";
   }
 
   function timeText(job, active, percent) {

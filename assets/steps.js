@@ -15,8 +15,15 @@
 
   const sampleOf = (pathname) => (pathname || "").split("/")[3];
 
+  function waits({ waiting, after, mine }) {
+    if (!waiting) return after ? "Waits for the step before it" : "Waits for its turn";
+    if (waiting.own) return mine ? "Waits until another job of yours ends" : "Waits for its turn";
+    if (!waiting.before) return "Waits for its turn";
+    return `Waits for its turn · ${waiting.before} ${waiting.before === 1 ? "job" : "jobs"} before it`;
+  }
+
   function words(job) {
-    if (job.state === "queued") return job.after ? "Waits for the step before it" : "Waits for its turn";
+    if (job.state === "queued") return waits(job);
     if (job.state === "cancelling") return "Stopping …";
     const left = SM.timeLeft ? SM.timeLeft(job, Date.now()) : null;
     const end = left === null ? "" : ` · ${SM.duration(left)} left`;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import zipfile
+import zlib
 from typing import Any
 
 import flask
@@ -24,8 +25,8 @@ MOST_JOBS = 200
 
 @bp.get("")
 def changed() -> flask.Response:
-    """``?project=&since=`` -> ``{seq, now, jobs}``: those that changed after *since*, newest first; 304 where nothing
-    did. *now* is the server's time, s.
+    """``?project=&since=`` -> ``{seq, now, jobs, waiting}``: those that changed after *since*, newest first; 304 where
+    nothing did. *now* is the server's time, s; *waiting* says of queued jobs by id what they wait for.
 
     Without a project: one's own jobs, of all projects.
     """
@@ -35,9 +36,10 @@ def changed() -> flask.Response:
     seq = store.seq()  # read first: a change in between is told twice, not never
     user = None if project else current_user()
     jobs = store.jobs(project, since, user)[:MOST_JOBS]
-    response = flask.jsonify(seq=seq, now=time.time(), jobs=[shown(job) for job in jobs])
+    waiting = {job: place._asdict() for job, place in sorted(store.waiting().items())}
+    response = flask.jsonify(seq=seq, now=time.time(), jobs=[shown(job) for job in jobs], waiting=waiting)
     newest = max((job.seq for job in jobs), default=since)
-    response.set_etag(f"{newest}-{len(jobs)}-{since}")
+    response.set_etag(f"{newest}-{len(jobs)}-{since}-{zlib.crc32(json.dumps(waiting).encode())}")
     response.headers["Cache-Control"] = "private, no-cache"
     return response.make_conditional(flask.request)
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from spatialmeta_app.jobs.supervise import CHILD, Cancelled, Emit, Outcome, start, supervise
 
@@ -40,6 +40,7 @@ class LocalEngine:
         self._command = command
         self._spare: subprocess.Popen[bytes] | None = None
         self._children: set[subprocess.Popen[bytes]] = set()
+        self._silent: set[subprocess.Popen[bytes]] = set()  # of them, those that still do their imports
         self._lock = threading.Lock()
         self._not_before = 0.0
 
@@ -49,20 +50,28 @@ class LocalEngine:
             spare = spare if spare is not None and spare.poll() is None else None
             child = spare or start(spec, command=self._command, threads=self._threads)
             self._children.add(child)
+            self._silent.add(child)
+
+        def heard(line: dict[str, Any]) -> None:
+            self._silent.discard(child)
+            emit(line)
+
         try:
-            return supervise(spec, emit, cancelled, child=child, warm=spare is not None)
+            return supervise(spec, heard, cancelled, child=child, warm=spare is not None)
         finally:
             with self._lock:
                 self._children.discard(child)
+                self._silent.discard(child)
 
     def prepare(self) -> None:
-        """Start a spare where there is none. Called by the runner's main thread: Linux ends a child with the thread
-        that started it, and that one lives as long as the runner."""
+        """Start a spare where there is none, and no job still at its imports, which a spare would slow down. Called by
+        the runner's main thread: Linux ends a child with the thread that started it, and that one lives as long as the
+        runner."""
         with self._lock:
             if self._spare is not None and self._spare.poll() is not None:
                 _close(self._spare)
                 self._spare, self._not_before = None, time.monotonic() + SPARE_PAUSE_S
-            if self._keep_spare and self._spare is None and time.monotonic() > self._not_before:
+            if self._keep_spare and self._spare is None and not self._silent and time.monotonic() > self._not_before:
                 self._spare = start(command=self._command, threads=self._threads)
 
     def stop(self) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sqlite3
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from spatialmeta_app.workspace.records import CHAIN
 
@@ -59,6 +59,13 @@ class Job:
     def to_dict(self) -> dict[str, Any]:
         """As JSON for the browser."""
         return dataclasses.asdict(self) | {"resources": list(self.resources), "active": self.active}
+
+
+class Waiting(NamedTuple):
+    """What a queued job waits for: jobs that have to end *before* it, or that one of the person's *own* ends."""
+
+    before: int
+    own: bool
 
 
 _FIELDS = tuple(f.name for f in dataclasses.fields(Job))

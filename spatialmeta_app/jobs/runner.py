@@ -47,7 +47,7 @@ class Runner:
     def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
         self.settings = settings
         self.store = JobStore(settings)
-        self.engine = engine or LocalEngine(threads=max(1, (os.cpu_count() or 1) // settings.workers))
+        self.engine = engine or LocalEngine(threads=max(1, _cores() // settings.workers))
         self.name = f"{os.uname().nodename}-{os.getpid()}-{time.monotonic_ns()}"
         self._threads: dict[str, threading.Thread] = {}
         self._flags: dict[str, threading.Event] = {}
@@ -192,6 +192,11 @@ class _Reporter:
             self._events = []
         except StorageError as error:  # kept for the next time
             log.warning("progress of %s: %s", self._job.id, error.message)
+
+
+def _cores() -> int:
+    """Processors that this process may use: of a machine that is shared out, not all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _plain(settings: Settings) -> dict[str, Any]:

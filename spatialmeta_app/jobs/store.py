@@ -23,6 +23,7 @@ from spatialmeta_app.jobs.records import (
     QUEUED,
     RUNNING,
     Job,
+    Waiting,
     job_from_row,
 )
 from spatialmeta_app.workspace.database import Database, next_seq
@@ -194,8 +195,9 @@ class JobStore:
     def claim(self, runner: str, *, held: Iterable[str] = ()) -> Job | None:
         """Take the next job that may run now, or None.
 
-        By priority, then people with fewer running jobs, then age; at most ``workers`` at a time and ``jobs_per_user``
-        a person; its resources free; the job it comes after done. Jobs whose predecessor did not end well end here.
+        By priority, then people with fewer running jobs, then age, whereby a person whose job has just run stands
+        behind those who waited meanwhile; at most ``workers`` at a time and ``jobs_per_user`` a person; its resources
+        free; the job it comes after done. Jobs whose predecessor did not end well end here.
         A job of a priority below 0 begins where a worker is free, but takes nobody's place while it runs.
 
         Parameters
@@ -234,6 +236,28 @@ class JobStore:
                 started=now, message="starting", fraction=0.0, numbers="{}",
             )  # fmt: skip
             return job_from_row(_row(db, job["id"]))
+
+    def waiting(self) -> dict[str, Waiting]:
+        """What each job in the queue waits for, by id; those that come after another job are not in it yet."""
+        if not self.database.row("SELECT 1 FROM jobs WHERE state = ? LIMIT 1", (QUEUED,)):
+            return {}
+        with self.database.connect() as db:
+            running = db.execute(
+                "SELECT user, priority FROM jobs WHERE state IN (?, ?)", (RUNNING, CANCELLING)
+            ).fetchall()
+            left = _ready(db, [])
+        users = [row["user"] for row in running]
+        full = {user for user in users if users.count(user) >= self.settings.jobs_per_user}
+        found = {row["id"]: Waiting(0, own=True) for row in left if row["user"] in full}
+        left = [row for row in left if row["id"] not in found]
+        ahead = sum(row["priority"] >= 0 for row in running) + 1 - self.settings.workers
+        while left:  # in turns: whoever is at it stands behind the others
+            row = min(left, key=lambda row: _turn(row, users))
+            left.remove(row)
+            users.append(row["user"])
+            found[row["id"]] = Waiting(max(0, ahead), own=False)
+            ahead += 1
+        return found
 
     def _worth_claiming(self) -> bool:
         """A look without the write lock, since the runner asks several times a second."""
@@ -368,11 +392,20 @@ class JobStore:
 def _ready(db: sqlite3.Connection, users: list[str]) -> list[sqlite3.Row]:
     """Queued jobs whose predecessor is done, in the order in which they should run."""
     rows = db.execute(
-        """SELECT jobs.* FROM jobs LEFT JOIN jobs AS before ON before.id = jobs.after
+        """SELECT jobs.*, CASE WHEN jobs.after IS NULL THEN MAX(jobs.created, COALESCE((
+               SELECT MAX(COALESCE(own.finished, own.started)) FROM jobs AS own
+               WHERE own.user = jobs.user AND own.priority = jobs.priority AND own.started IS NOT NULL
+           ), 0)) ELSE jobs.created END AS since
+           FROM jobs LEFT JOIN jobs AS before ON before.id = jobs.after
            WHERE jobs.state = 'queued' AND (jobs.after IS NULL OR before.state = 'done')
-           ORDER BY jobs.priority DESC, jobs.created, jobs.rowid"""
+           ORDER BY jobs.created, jobs.rowid"""
     ).fetchall()
-    return sorted(rows, key=lambda row: (-row["priority"], users.count(row["user"])))
+    return sorted(rows, key=lambda row: _turn(row, users))
+
+
+def _turn(row: sqlite3.Row, users: list[str]) -> tuple[int, int, float]:
+    """What comes first is least; *users* are those of the running jobs."""
+    return -row["priority"], users.count(row["user"]), row["since"]
 
 
 def _row(db: sqlite3.Connection, job: str) -> sqlite3.Row | None:

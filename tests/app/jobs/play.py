@@ -29,6 +29,7 @@ def child(arguments: list[str]) -> None:
         threading.Thread(target=listen, args=(asked,), daemon=True).start()
     if config.get("ignore_term"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(config.get("imports", 0.0))
     print("a word for the log", file=sys.stderr, flush=True)
     print("this is no JSON", flush=True)
     if spec["attempt"] <= config.get("die_in_attempts", 0):

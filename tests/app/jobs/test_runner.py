@@ -12,7 +12,7 @@ import pytest
 
 from spatialmeta_app.jobs.alive import alive
 from spatialmeta_app.jobs.engines import LocalEngine
-from spatialmeta_app.jobs.runner import Runner, locked
+from spatialmeta_app.jobs.runner import POLL_S, Runner, locked
 from tests.app.jobs import play
 from tests.app.jobs.conftest import gone, wait_for
 
@@ -164,6 +164,19 @@ def test_a_spare_does_the_job(store, submit, run):
     job = submit(epochs=1)
     assert ended(store, job).state == "done"
     assert pids(store, job) == [spare.pid]
+
+
+def test_no_spare_is_started_beside_a_job_that_is_starting(store, submit, run):
+    """Two people press Train at once: the second job has no spare, and the next spare would take its processor."""
+    engine = LocalEngine(command=play.COMMAND)
+    runner = run(engine, workers=2)
+    wait_for(lambda: engine._spare)
+    for user in ("ada", "bob"):
+        submit(imports=2.0, pause=1.0, epochs=3, user=user)
+    wait_for(lambda: len(runner._threads) == 2)
+    time.sleep(6 * POLL_S)
+    assert engine._spare is None
+    wait_for(lambda: engine._spare)  # now it disturbs nobody
 
 
 def test_what_a_killed_process_left_is_swept(settings, workspace, sample, run):

@@ -7,6 +7,7 @@ import pytest
 
 from core.errors import StorageError
 from spatialmeta_app.jobs import JobStore
+from spatialmeta_app.jobs.records import Waiting
 from spatialmeta_app.jobs.store import MAX_ATTEMPTS
 from spatialmeta_app.workspace import DEMO, ForbiddenError, NotFound, WorkspaceError
 
@@ -100,6 +101,41 @@ def test_a_person_runs_no_more_than_allowed_and_others_go_first(wide, submit):
     assert wide.claim("r").id == bob.id  # ada has one running, bob none
     assert wide.claim("r").user == "ada"
     assert wide.claim("r") is None
+
+
+def test_people_take_turns_and_see_how_many_are_before_them(store, submit):
+    """One worker, three people: who asks for three trainings at once does not let the others wait for all three."""
+    adas = [submit(user="ada") for _ in range(3)]
+    bob, carol = submit(user="bob"), submit(user="carol")
+    order = [adas[0], bob, carol, adas[1], adas[2]]
+    for at, job in enumerate(order):
+        assert {key: found.before for key, found in store.waiting().items()} == {
+            later.id: before for before, later in enumerate(order[at:])
+        }
+        assert store.claim("r").id == job.id
+        assert {key: found.before for key, found in store.waiting().items()} == {
+            later.id: before for before, later in enumerate(order[at + 1 :], 1)
+        }
+        store.finish(job, "done")
+    assert store.waiting() == {}
+
+
+def test_what_follows_a_training_goes_before_those_who_wait(store, submit):
+    training = submit("integrate", user="ada")
+    clusters = submit("cluster", user="ada", after=training)
+    bob = submit("integrate", user="bob")
+    assert store.claim("r").id == training.id
+    assert set(store.waiting()) == {bob.id}  # clusters wait for the training
+    store.finish(training, "done")
+    assert [store.claim("r").id, store.claim("r")] == [clusters.id, None]
+    assert store.waiting()[bob.id] == Waiting(1, own=False)
+
+
+def test_a_job_that_waits_for_ones_own_says_so(wide, submit):
+    jobs = [submit(user="ada") for _ in range(3)]
+    assert {wide.claim("r").id, wide.claim("r").id} == {jobs[0].id, jobs[1].id}
+    bob = submit(user="bob")
+    assert wide.waiting() == {jobs[2].id: Waiting(0, own=True), bob.id: Waiting(0, own=False)}
 
 
 def test_a_resource_is_held_by_one(wide, submit):
