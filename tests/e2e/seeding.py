@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from anndata import AnnData
 
-from core import io, keys
+from core import io, keys, pipeline
+from core.context import Context
 from core.datasets import SimulateConfig, SimulatedSample, simulate
 from core.errors import StorageError
 from spatialmeta_app.config import Settings
@@ -73,6 +74,15 @@ def seed(server: Server, *, aligned: bool = False, pair: SimulatedSample | None 
 def keep(seeded: Seeded, step: str, adata: AnnData) -> Result:
     """A result of *step*, as the child writes it, from the results in use before it."""
     return _keep(seeded.workspace, seeded.sample, step, adata)
+
+
+def follow(seeded: Seeded, *steps: str) -> Seeded:
+    """Run *steps* with their defaults, here and not as jobs, and keep what they give."""
+    for step in steps:
+        sources = seeded.workspace.inputs_of(seeded.sample, step).items()
+        inputs = {name: io.read_h5ad(seeded.workspace.path(result, "data.h5ad")) for name, result in sources}
+        keep(seeded, step, pipeline.run_step(step, inputs, pipeline.STEPS[step].config({}), Context()))
+    return seeded
 
 
 def _keep(workspace: Workspace, sample: Sample, step: str, adata: AnnData) -> Result:

@@ -60,13 +60,15 @@ class Server:
         self.process.wait()
 
     @contextlib.contextmanager
-    def held(self, kind: str = "", message: str = "") -> Iterator[None]:
-        """Halt the children once a running job of *kind* says *message*, or the one that waits for a job: what is seen
-        meanwhile does not depend on how fast the machine is. They go on at the end of the block."""
+    def held(self, kind: str = "", message: str = "", project: str = "") -> Iterator[None]:
+        """Halt the children once a running job of *kind* (of *project*) says *message*, or the one that waits for a
+        job: what is seen meanwhile does not depend on how fast the machine is. They go on at the end of the block."""
         store = JobStore(Settings(data=self.data))
 
         def reached() -> bool:
-            said = (j.kind == kind and j.state == "running" and message in j.message for j in store.jobs())
+            said = (
+                j.kind == kind and j.state == "running" and message in j.message for j in store.jobs(project or None)
+            )
             return any(said) if kind else bool(self._children())
 
         end = time.monotonic() + HELD_S
