@@ -25,6 +25,13 @@ FAMILIES = {
 }
 
 
+#: what write_quality writes of each modality
+QUALITY = {
+    keys.ST: (keys.N_COUNTS, keys.N_GENES, keys.MITO_SHARE),
+    keys.SM: (keys.SM_TOTAL, keys.N_METABOLITES, keys.SM_MEAN),
+}
+
+
 def counts_of(adata: AnnData) -> np.ndarray | sparse.spmatrix:
     """Raw counts and intensities: ``layers['counts']`` where there is one, else ``X``."""
     return adata.layers.get(keys.COUNTS, adata.X)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core import keys
+from core.quality import QUALITY
 from spatialmeta_app.workspace import Annotations, WorkspaceError
 from spatialmeta_app.workspace.uploads import safe_name
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from anndata import AnnData
+    from pandas import DataFrame
 
     from spatialmeta_app.jobs.task import Task
 
@@ -36,20 +38,32 @@ def export(task: Task) -> str:
 
 
 def spots(task: Task) -> str:
-    """Write ``download/<sample>_spots.csv`` in the job's folder; returns the file's name.
+    """Write ``download/<sample>_spots.csv`` (``_pixels.csv`` of SM alone) in the job's folder; returns the file's name.
 
     A row for each spot: its name, ``x_px`` and ``y_px`` in the full-resolution pixels of its own sample, then ``obs``
-    with the columns of the annotations.
+    with the columns of the annotations. What was not measured at a spot is left empty.
     """
     adata = _joint(task, annotations=True)
-    table = adata.obs.copy()
+    table = _measured(adata.obs)
+    place = "spot" if keys.ST in set(adata.var[keys.TYPE]) else "pixel"
     for i, name in enumerate(("x_px", "y_px")):
         table.insert(i, name, adata.obsm[keys.SPATIAL][:, i])
     task.context.stop_if_cancelled()
     task.context.progress(0.6, "writing the table")
-    path = _place(task, "_spots.csv")
-    table.to_csv(path, index_label="spot")
+    path = _place(task, f"_{place}s.csv")
+    table.to_csv(path, index_label=place)
     return path.name
+
+
+def _measured(obs: DataFrame) -> DataFrame:
+    """A copy of *obs* where the quality of a modality is missing, not 0, in spots that were kept without values of it:
+    a table has a word for that, which sparse matrices have not."""
+    table = obs.copy()
+    for modality, sources in keys.N_SOURCES.items():
+        if sources in table:
+            for column in table.columns.intersection(QUALITY[modality]):
+                table[column] = table[column].convert_dtypes().where(table[sources] != 0)  # whole numbers stay whole
+    return table
 
 
 def _joint(task: Task, *, annotations: bool) -> AnnData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import anndata
@@ -13,6 +14,7 @@ from shapely.geometry import Point, Polygon
 from core import keys
 from core.analysis.geojson import from_geojson
 from core.context import Context
+from core.quality import write_quality
 from spatialmeta_app.jobs.export import PARTS, export, spots
 from spatialmeta_app.jobs.task import Task
 from spatialmeta_app.services import export as service
@@ -88,6 +90,21 @@ def test_the_table_of_spots_has_regions_as_shapely_sees_them(here, sample, annot
     inside = [Polygon(CORNERS).contains(Point(p)) for p in annotated.obsm[keys.SPATIAL]]
     np.testing.assert_array_equal(table["roi_regions"].notna(), inside)
     assert table["toi_midline_position_um"].notna().any()
+
+
+def test_the_table_is_empty_where_a_spot_was_kept_without_values(here, sample, keep, reassigned, tmp_path) -> None:
+    counts = np.array([[3.0, 0.0, 2.5], [0.0, 0.0, 4.0], [5.0, 1.0, 0.0]], dtype=np.float32)
+    obs = pd.DataFrame({"n_sm_pixels": [4, 2, 0], "n_st_spots": [1, 0, 2]}, index=["a", "b", "c"])
+    joint = anndata.AnnData(counts, obs, pd.DataFrame({"type": ["ST", "ST", "SM"]}, index=["G1", "G2", "m1"]))
+    joint.obsm[keys.SPATIAL] = np.arange(6.0).reshape(3, 2)
+    write_quality(joint)
+    keep("features", joint)
+    text = (tmp_path / "download" / spots(task_of(here, sample, tmp_path))).read_text()
+    rows = {row["spot"]: row for row in csv.DictReader(text.splitlines())}
+    assert [rows[n]["n_genes"] for n in "abc"] == ["1", "", "2"]
+    assert [rows[n]["n_metabolites"] for n in "abc"] == ["1", "1", ""]
+    assert [rows[n]["sm_total"] for n in "abc"] == ["2.5", "4.0", ""]
+    assert [rows[n]["mito_share"] for n in "ac"] == ["0", "0"]  # measured, and none
 
 
 def test_small_files(here, sample, annotated) -> None:
