@@ -9,7 +9,7 @@
   const ACTIVE = ["queued", "running", "cancelling"];
   const TITLES = {
     st: "ST import", sm: "SM import", align: "Align", reassign: "Reassign", features: "Features", integrate: "Training",
-    cluster: "Clusters", demo: "Demonstration", export: "Export", spots: "Table of the spots",
+    cluster: "Clusters", demo: "Demonstration", export: "Export", spots: "Table",
     markers: "Markers",
   };
 
@@ -107,7 +107,7 @@
     changed.filter((j) => ACTIVE.includes(j.state)).forEach((j) => SM.forget(about(j)));
     if (!ended.length) return;
     window.dash_clientside.set_props("jobs-ended", { data: { seq, jobs: ended } });
-    ended.filter((j) => j.state === "failed").forEach((j) => SM.toast({
+    ended.filter((j) => j.state === "failed" && !shown(j)).forEach((j) => SM.toast({
       level: "danger", title: SM.jobTitle(j) + " failed", text: firstLine(j.error), mend: "", about: about(j),
     }));
   }
@@ -117,6 +117,12 @@
     const moved = sorted().filter((j) => j.state === "queued" && JSON.stringify(j.waiting) !== JSON.stringify(waiting[j.id]));
     moved.forEach((j) => jobs.set(j.id, { ...j, waiting: waiting[j.id] }));
     return moved.length > 0;
+  }
+
+  /** Whether this page tells the whole message of a failed job: in its step's panel, or on the picture of its section. */
+  function shown(job) {
+    const there = document.querySelector(`[id='{"form":"${job.kind}","part":"error"}'], .sm-slot[data-slot="${job.kind}"]`);
+    return Boolean(there) && window.location.pathname.split("/")[3] === job.sample;
   }
 
   // a failure is news until the same is tried again

@@ -24,7 +24,7 @@ TITLES = {
     "cluster": "Clusters",
     "demo": "Demonstration",
     "export": "Export",
-    "spots": "Table of the spots",
+    "spots": "Table",
     "markers": "Markers",
 }
 HEADS = ("Job", "Sample", "State", "Progress", "Started", "Took", "By", "")

@@ -113,7 +113,7 @@ def tiles(sections: Mapping[str, Section], image: str | None, *, given: bool) ->
     """The three pictures: both sections and the histology, which may be *given* before the ST section it belongs to."""
     hint = "" if image else "No image. It is optional: choose or drop one."
     if given and sections["st"].result is None:
-        hint = "The image is here; it is shown once there is an ST section."
+        hint = "The image is kept for the ST section, whose coordinates place it. SM alone is shown without it."
     histology = tile("Histology", Picture(image=image), "", hint, None)
     return [section_tile(sections["st"]), section_tile(sections["sm"]), histology]
 

@@ -167,7 +167,7 @@ def test_a_tile_tells_size_progress_and_failure() -> None:
 
 def test_a_histology_without_its_section_says_what_it_waits_for() -> None:
     none, sm = section(result=None), section(kind="sm")
-    assert "once there is an ST section" in texts(sections.tiles({"st": none, "sm": sm}, None, given=True)[2])
+    assert "kept for the ST section" in texts(sections.tiles({"st": none, "sm": sm}, None, given=True)[2])
     for st, given in ((none, False), (section(), True)):
         assert "No image." in texts(sections.tiles({"st": st, "sm": sm}, None, given=given)[2])
     assert "image" not in texts(sections.tiles({"st": section(), "sm": sm}, "/image.jpg", given=True)[2])
