@@ -135,6 +135,8 @@
     async load(hit, first) {
       await this.arrange();
       const { grid, clip, log } = this.page.controls;
+      const clustered = [this.page.result, ...this.panes.map((pane) => pane.result)].filter((result) => result.meta.step === "cluster");
+      $("explore-grid-note").hidden = !grid || hit.name !== "leiden" || hit.kind === "feature" || clustered.length < 2;
       const found = await Promise.all(this.panes.map(async (pane) => {
         const own = pane.own || (await pane.result.find(ns.wordsOf(hit)));
         return pane.load(own, pane.result.layer(this.page.controls.layer));

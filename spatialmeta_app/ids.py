@@ -226,6 +226,7 @@ class Explore:
     DOT = "explore-dot"
     DOT_ROW = "explore-dot-row"
     GRID = "explore-grid"
+    GRID_NOTE = "explore-grid-note"  # where the clusters shown are of each sample by itself
     BESIDE = "explore-beside"
     BESIDE_CHIPS = "explore-beside-chips"
     CATEGORIES = "explore-categories"

@@ -30,6 +30,10 @@ OPERATIONS = (
     ("intersect", "intersect", "Intersect with it (Shift Alt)", "4"),
 )
 GRAPH = {"displayModeBar": False}
+CLUSTERED_APART = (
+    "Each sample was clustered by itself: a number and its colour mean nothing across samples. Join the samples on "
+    "Reassign to cluster them together."
+)
 PROFILE_METHOD = "Local-linear smooth with a Gaussian kernel; band: 95 % at each position, spots taken as independent."
 WIDTH_UM = (20, 2000, 10)  # least, most, step of the corridor
 
@@ -64,6 +68,7 @@ def _left(shown: Sequence[Shown], result: str, controls: Controls) -> list[Compo
         html.Div(id=Explore.BESIDE),
         html.Div(id=Explore.BESIDE_CHIPS, className="ex-chips", hidden=True),
         dbc.Switch(id=Explore.GRID, label="All samples of the project", value=controls.grid),
+        html.P(CLUSTERED_APART, id=Explore.GRID_NOTE, className="sm-note", role="status", hidden=True),
     ]
     categories = html.Div(
         [

@@ -231,7 +231,7 @@ class Large:
 def added(workspace, sample: Explored) -> Callable[..., str]:
     """Adds a section to the project as a new sample; returns the address of its page."""
 
-    def add(name: str, adata: anndata.AnnData, source: Path | None = None) -> str:
+    def add(name: str, adata: anndata.AnnData, source: Path | None = None, step: str = "st") -> str:
         made = workspace.create_sample(sample.project, name)
 
         def write(directory: Path) -> dict:
@@ -239,7 +239,7 @@ def added(workspace, sample: Explored) -> Callable[..., str]:
             overview.write_histology(adata, directory / "image", source)
             return views.counts(adata)
 
-        workspace.add_result(made, "st", writer=write, config={}, inputs={})
+        workspace.add_result(made, step, writer=write, config={}, inputs={})
         return f"/p/{sample.project.id}/{made.id}/explore"
 
     return add
@@ -258,8 +258,20 @@ def test_a_grid_of_samples_has_one_scale(page: Page, sample: Explored, added) ->
     span = np.percentile(np.concatenate([one, two]), (2, 98))
     assert np.abs(codes(page) - steps_of(one, span)).max() <= 1
     assert np.abs(codes(page, "panes.panes[0].view") - steps_of(two, span)).max() <= 1
+    expect(page.locator("#explore-grid-note")).to_be_hidden()
     page.locator(".ex-title a", has_text="brighter").click()
     page.wait_for_function("() => window.SpatialMetaExplore?.page?.result?.meta.step === 'st'")  # a new document
+
+
+def test_clusters_of_samples_clustered_apart_are_not_taken_for_the_same(page: Page, sample: Explored, added) -> None:
+    clustered = sample.joint.copy()
+    clustered.obs[keys.LEIDEN] = pd.Categorical(np.where(np.arange(clustered.n_obs) % 2, "0", "1"))
+    paths = [added(name, clustered, step="cluster") for name in ("first", "second")]
+    visit(page, f"{paths[0]}?colour=obs:leiden&grid=1")
+    note = page.locator("#explore-grid-note")
+    expect(note).to_contain_text("clustered by itself")
+    page.get_by_label("All samples of the project").uncheck()
+    expect(note).to_be_hidden()
 
 
 def large_section() -> anndata.AnnData:
