@@ -199,12 +199,12 @@
     /** A row a spot: its name, its place, what it is coloured by, whether it is selected. */
     async spotRows(what) {
       const { page } = this, view = what === "spatial" ? page.spatial : page.umap, { colour, second } = page.state, layer = page.layer();
-      if (page.meta.raster) throw new Error(`A table of ${ns.panels.count(page.meta.n_obs)} spots is not made in the browser. Use the table of the spots on the Export page.`);
+      if (page.meta.raster) throw new Error(`A table of ${ns.panels.count(page.meta.n_obs)} ${page.result.noun} is not made in the browser. Use the table on the Export page.`);
       const shown = [colour, ...(page.controls.bivariate && second ? [second] : [])];
       const [names, ...values] = await Promise.all([page.data.names(), ...shown.map((hit) => page.result.values(hit, layer))]);
       const words = shown.map((hit) => (page.result.isCategory(hit) ? (v) => page.result.columns.get(hit.name).labels[v] ?? "" : (v) => v));
       const mask = page.findings.mask, axes = what === "spatial" ? ["x_px", "y_px"] : ["umap_1", "umap_2"];
-      return [["spot", ...axes, ...shown.map((hit) => hit.name), ...(mask ? ["selected"] : [])],
+      return [[page.result.noun.slice(0, -1), ...axes, ...shown.map((hit) => hit.name), ...(mask ? ["selected"] : [])],
         ...names.map((name, i) => [name, view.xy[2 * i], view.xy[2 * i + 1], ...values.map((v, k) => words[k](v[i])), ...(mask ? [mask[i]] : [])])];
     }
   }

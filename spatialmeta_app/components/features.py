@@ -44,8 +44,8 @@ def layout(
         Its modalities: what concerns another is not asked.
     """
     absent = [name for kind, names in OF_KIND.items() if kind not in kinds for name in names]
-    left = steps.settings(STEP, STEPS[STEP].Config, values=values, without=(*THRESHOLDS, *absent))
-    places = "pixels" if tuple(kinds) == (keys.SM,) else "spots"
+    place = "pixel" if tuple(kinds) == (keys.SM,) else "spot"
+    left = steps.settings(STEP, STEPS[STEP].Config, values=values, without=(*THRESHOLDS, *absent), place=place)
     centre = [
         html.Div(
             [
@@ -56,7 +56,7 @@ def layout(
             ],
             className="sm-panel sm-fill sm-flush",
         ),
-        panel(f"Quality of the {places}", quality(values, source, available, places)),
+        panel(f"Quality of the {place}s", quality(values, source, available, f"{place}s")),
     ]
     right = [
         panel(

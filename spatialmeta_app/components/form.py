@@ -6,6 +6,8 @@ hands both lists to :func:`spatialmeta_app.services.forms.config`.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -29,6 +31,7 @@ def config_form(
     values: Mapping[str, Any] | None = None,
     only: Collection[str] | None = None,
     without: Collection[str] = (),
+    place: str = "spot",
 ) -> html.Div:
     """All options of *config* as fields.
 
@@ -40,8 +43,11 @@ def config_form(
         What the fields show instead of the defaults, e.g. the Config of the chosen result.
     only, without
         Option names to take alone, or to leave out (a page that has its own control for them).
+    place
+        What a row of the data is called: the options speak of spots, SM alone has pixels.
     """
-    wanted = [o for o in options(config) if (only is None or o.name in only) and o.name not in without]
+    chosen = [o for o in options(config) if (only is None or o.name in only) and o.name not in without]
+    wanted = [_of(o, place) for o in chosen]
     shown = {o.name: o.default for o in wanted} | dict(values or {})
     simple = [_field(o, form, shown[o.name]) for o in wanted if not o.advanced]
     advanced = [_field(o, form, shown[o.name]) for o in wanted if o.advanced]
@@ -52,6 +58,12 @@ def config_form(
         )
         parts.append(fold)
     return html.Div(parts, className="sm-form")
+
+
+def _of(option: Option, place: str) -> Option:
+    """*option* in the words of data whose rows are called *place*."""
+    told = {name: re.sub(r"\bspot(s?)\b", rf"{place}\1", getattr(option, name)) for name in ("help", "unit")}
+    return dataclasses.replace(option, **told)
 
 
 def _field(option: Option, form: str, value: Any) -> html.Div:

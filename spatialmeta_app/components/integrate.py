@@ -17,11 +17,11 @@ STEP, FOLLOWING = "integrate", "cluster"
 ENCODE = "The trained model; python -m core encode places new spots in its embedding"
 
 
-def layout(values: dict[str, Any] | None, cluster_values: dict[str, Any] | None, address: str) -> html.Div:
-    """Settings of the model and of the clusters that follow it, curves, findings."""
+def layout(values: dict[str, Any] | None, cluster_values: dict[str, Any] | None, address: str, place: str) -> html.Div:
+    """Settings of the model and of the clusters that follow it, curves, findings; a row of the data is a *place*."""
     preset = html.Div(id=Integrate.PRESET, className="sm-note", role="status")
     left = [
-        steps.settings(STEP, STEPS[STEP].Config, values=values, title="Model", after=preset),
+        steps.settings(STEP, STEPS[STEP].Config, values=values, title="Model", after=preset, place=place),
         _clusters(cluster_values),
     ]
     note = "one panel a term; clusters follow by themselves"

@@ -81,15 +81,16 @@ def settings(
     without: tuple[str, ...] = (),
     verb: tuple[str, str] | None = None,
     with_progress: bool = True,
+    place: str = "spot",
 ) -> html.Section:
     """The form of *step* with Run, the job's progress and the command line under it, always in sight.
 
     *verb* is what the button says, with its icon, where it is not the usual one of the step. A page that shows the
-    progress elsewhere takes none here.
+    progress elsewhere takes none here. *place*: what a row of the data is called.
     """
     fields = html.Div(
-        [before, config_form(kind, step, values=values, without=without), after], className="sm-scroll", tabIndex="0",
-        role="group", **{"aria-label": f"Settings of {TITLES.get(step, step)}"},
+        [before, config_form(kind, step, values=values, without=without, place=place), after],
+        className="sm-scroll", tabIndex="0", role="group", **{"aria-label": f"Settings of {TITLES.get(step, step)}"},
     )  # fmt: skip
     run = run_controls(step, *(verb or (VERBS[step], "play-fill")), with_progress=with_progress)
     return html.Section(

@@ -27,8 +27,10 @@ def layout(project: str = "", sample: str = "", **_query: str) -> Any:
     """The page, or what has to be done first."""
 
     def build(values: dict[str, Any] | None) -> Any:
-        clusters = backend().workspace.choices(sample).get(FOLLOWING)
-        return component.layout(values, clusters.config if clusters else None, f"/p/{project}/{sample}")
+        workspace = backend().workspace
+        clusters = workspace.choices(sample).get(FOLLOWING)
+        place = results.place_of(results.open_view(workspace, workspace.inputs_of(sample, STEP)["joint"]))
+        return component.layout(values, clusters.config if clusters else None, f"/p/{project}/{sample}", place)
 
     return _steps.page(STEP, project, sample, build)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from core import keys
@@ -98,7 +99,9 @@ def contents(here: Backend, sample: str) -> Contents | None:
     slots = [*_layer_slots(view), *_obs_slots(meta), *_var_slots(view), *_obsm_slots(view), *_uns_slots(meta)]
     slots += _annotation_slots(here.annotations.head(sample).document)
     history = tuple(meta["spatialmeta"].get(keys.HISTORY) or ())
-    return Contents(base, place_of(view), meta["n_obs"], meta["n_vars"], meta["features"], tuple(slots), history)
+    place = place_of(view)
+    slots = [replace(slot, meaning=re.sub(r"\bspot(s?)\b", rf"{place}\1", slot.meaning)) for slot in slots]
+    return Contents(base, place, meta["n_obs"], meta["n_vars"], meta["features"], tuple(slots), history)
 
 
 def _layer_slots(view: View) -> list[Slot]:
@@ -174,8 +177,9 @@ def files(here: Backend, sample: str) -> dict[str, str]:
         found["geojson"] = "Regions and trajectories (GeoJSON, for QuPath)"
     if "align" in chosen:
         found["transform"] = "Transform of the SM section (JSON)"
-    if here.workspace.joint(sample) is not None:
-        found["spots"] = "Table of the spots (CSV)"
+    base = here.workspace.joint(sample)
+    if base is not None:
+        found["spots"] = f"Table of the {place_of(open_view(here.workspace, base))}s (CSV)"
     if any(step in chosen for step in steps.STEPS):
         found["script"] = "Script that repeats the work (sh)"
     return found

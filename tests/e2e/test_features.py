@@ -248,7 +248,11 @@ def test_one_section_alone_needs_no_alignment(kind: str, page: Page, app_server:
     axe(page)
     run(page, "Select features", 1)
     expect(page.locator("#features-table")).to_contain_text(f"{section.n_vars} features")
+    other = {"st": "pixels", "sm": "spots"}[kind]
+    expect(page.get_by_label("Settings of Features")).not_to_contain_text(other)
     visit(page, alone, "integrate")
+    expect(page.get_by_label("Settings of Integrate")).to_contain_text(f"passes over all {noun}")
+    expect(page.get_by_label("Settings of Integrate")).not_to_contain_text(f"all {other}")
     field(page, "integrate", "epochs").fill("4")
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.locator(".sm-version")).to_have_count(2, timeout=STEP_MS)
@@ -260,7 +264,9 @@ def test_one_section_alone_needs_no_alignment(kind: str, page: Page, app_server:
     expect(page.locator("#explore-count")).to_contain_text(f"{made.n_obs:,} {noun}")
     visit(page, alone, "export")
     expect(page.get_by_text(f"AnnData, {made.n_obs:,} {noun} × {made.n_vars:,} features")).to_be_visible()
-    expect(page.get_by_role("button", name="Table of the spots (CSV)")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name=f"Table of the {noun} (CSV)").click()
+    assert list(pd.read_csv(download.value.path(), index_col=noun[:-1]).index) == list(made.obs_names)
     expect(page.locator("#export-script")).to_contain_text(f"--section {kind}")
 
 
