@@ -74,14 +74,14 @@ class Bfloat16Layer(Layer):
         return tuple(torch.empty(n, width, dtype=torch.bfloat16) for width in (n_in, n_out, n_in))
 
     def product(self, x: Tensor, out: Tensor) -> None:
-        seen, given, _ = self._rooms(len(x))
+        self._x, (seen, given, _) = x, self._rooms(len(x))
         torch.mm(seen.copy_(x), self._rounded.copy_(self._weight).t(), out=given)
         out.copy_(given)
 
     def backward(self, x: Tensor, slope: Tensor, d_x: Tensor | None = None, *, add: bool = False) -> None:
-        """After :meth:`product`, whose rounded weight it takes."""
+        """After :meth:`product`, whose rounded weight it takes, and rounded input where *x* is the same."""
         seen, given, d_seen = self._rooms(len(x))
-        self._weight_slope(seen.copy_(x), given.copy_(slope), self._d_rounded)
+        self._weight_slope(seen if x is self._x else seen.copy_(x), given.copy_(slope), self._d_rounded)
         self._d_weight.copy_(self._d_rounded)
         if d_x is not None:
             torch.mm(given, self._rounded, out=d_seen)
