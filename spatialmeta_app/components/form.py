@@ -7,7 +7,6 @@ hands both lists to :func:`spatialmeta_app.services.forms.config`.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from dash import ALL, State, html
 from dash.development.base_component import Component
 
 from core.options import Option, options
+from spatialmeta_app.services.results import in_words_of
 
 
 def states(form: str) -> tuple[State, State]:
@@ -62,7 +62,7 @@ def config_form(
 
 def _of(option: Option, place: str) -> Option:
     """*option* in the words of data whose rows are called *place*."""
-    told = {name: re.sub(r"\bspot(s?)\b", rf"{place}\1", getattr(option, name)) for name in ("help", "unit")}
+    told = {name: in_words_of(place, getattr(option, name)) for name in ("help", "unit")}
     return dataclasses.replace(option, **told)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from core import keys
 from core.analysis.annotations import region_columns, trajectory_columns
 from core.analysis.geojson import to_qupath
 from spatialmeta_app.services import steps
-from spatialmeta_app.services.results import open_view, place_of
+from spatialmeta_app.services.results import in_words_of, open_view, place_of
 from spatialmeta_app.workspace.errors import WorkspaceError
 from spatialmeta_app.workspace.records import CHAIN, Result
 from spatialmeta_app.workspace.uploads import gib
@@ -100,7 +99,7 @@ def contents(here: Backend, sample: str) -> Contents | None:
     slots += _annotation_slots(here.annotations.head(sample).document)
     history = tuple(meta["spatialmeta"].get(keys.HISTORY) or ())
     place = place_of(view)
-    slots = [replace(slot, meaning=re.sub(r"\bspot(s?)\b", rf"{place}\1", slot.meaning)) for slot in slots]
+    slots = [replace(slot, meaning=in_words_of(place, slot.meaning)) for slot in slots]
     return Contents(base, place, meta["n_obs"], meta["n_vars"], meta["features"], tuple(slots), history)
 
 

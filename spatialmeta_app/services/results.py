@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -325,6 +326,11 @@ def moran_groups(view: View) -> tuple[dict[str, np.ndarray], dict[str, float]]:
 def place_of(view: View) -> str:
     """What one row is called: a pixel where SM was measured alone, else a spot."""
     return "pixel" if set(view.meta["features"]) == {keys.SM} else "spot"
+
+
+def in_words_of(place: str, text: str) -> str:
+    """*text*, which speaks of spots, for data whose rows are called *place*."""
+    return re.sub(r"\bspot(s?)\b", rf"{place}\1", text)
 
 
 def quality_columns(view: View) -> dict[str, str]:
