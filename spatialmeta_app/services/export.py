@@ -57,6 +57,7 @@ MEANINGS = {
     "n_genes": "genes detected in the spot",
     "mito_share": "share of mitochondrial counts",
     "sm_total": "total intensity of the spot",
+    "sm_mean": "mean intensity of the metabolites of the spot",
     "n_metabolites": "metabolites detected in the spot",
     "n_spots": "spots in which it is detected",
     "rank": "by Moran's I, within its modality",
